@@ -1,0 +1,1 @@
+"""The built-in methods: one file each. They use only what `from mubench import ...` gives."""

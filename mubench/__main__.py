@@ -1,0 +1,5 @@
+"""`python -m mubench`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,80 @@
+"""All-CNN-C of "Striving for Simplicity: The All Convolutional Net" (arXiv:1412.6806), table 1.
+
+Two departures, both usual where the net is used for unlearning: batch norm after every convolution,
+and a linear classifier after the average pooling in place of a 1x1 convolution with a ReLU before
+it, so that the pooled channels are the penultimate features. The 3x3 convolutions all pad by one.
+
+Shape suffixes: N images, C channels, H and W pixels, D features, K classes.
+"""
+
+import torch
+from pydantic import BaseModel
+from torch import nn
+
+INPUT_DROPOUT = 0.2
+STRIDE_DROPOUT = 0.5
+
+
+class AllCNNOptions(BaseModel, extra="forbid", frozen=True, strict=True):
+    """What a task may set besides the width."""
+
+    dropout: bool = False
+    """As published: 0.2 on the input, 0.5 after each convolution of stride 2."""
+
+
+class AllCNN(nn.Module):
+    """Eight convolutions, two of them of stride 2, and global average pooling.
+
+    Args:
+        num_classes: number of logits.
+        channels: of the images.
+        width: filters of the first three convolutions; the other five have twice as many.
+        options: see `AllCNNOptions`.
+    """
+
+    def __init__(
+        self, *, num_classes: int, channels: int, width: int, options: AllCNNOptions
+    ) -> None:
+        super().__init__()
+        wide = 2 * width
+        stride_dropout = STRIDE_DROPOUT if options.dropout else 0.0
+        self.body = nn.Sequential(
+            nn.Dropout(INPUT_DROPOUT if options.dropout else 0.0),
+            _conv(channels, width),
+            _conv(width, width),
+            _conv(width, width, stride=2),
+            nn.Dropout(stride_dropout),
+            _conv(width, wide),
+            _conv(wide, wide),
+            _conv(wide, wide, stride=2),
+            nn.Dropout(stride_dropout),
+            _conv(wide, wide),
+            _conv(wide, wide, kernel_size=1),
+        )
+        self.head = nn.Linear(wide, num_classes)
+
+    def forward_features(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        """The last feature map: (N, D, H / 4, W / 4), D = 2 * width."""
+        maps_NDHW: torch.Tensor = self.body(images_NCHW)
+        return maps_NDHW
+
+    def forward_head(self, maps_NDHW: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        """Logits (N, K) from the last feature map, or with `pre_logits` its average (N, D)."""
+        features_ND = maps_NDHW.mean((2, 3))
+        return features_ND if pre_logits else self.head(features_ND)
+
+    def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        """Logits (N, K)."""
+        return self.forward_head(self.forward_features(images_NCHW))
+
+
+def _conv(
+    in_channels: int, out_channels: int, *, kernel_size: int = 3, stride: int = 1
+) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(
+            in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False
+        ),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+    )

@@ -1,0 +1,556 @@
+"""Originals and golds: trained once, kept by content key, audited, shared as bundles.
+
+The original is trained on D, a gold from a fresh initialisation on D_r with the same recipe. Either
+is stored under the hash of everything that determines it, so a change of wording never retrains and
+a change of recipe always does. On the CPU every model is trained by one thread, whatever the
+machine has free, so that its weights do not depend on what else was missing; several missing models
+train as several processes. Scoring needs a gold's readout only, and a method the original's weights
+only: these make up a bundle.
+"""
+
+import io
+import json
+import multiprocessing
+import os
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from . import data, models, training
+from .data import DataSet, Samples
+from .metrics import Readout, compact
+from .records import parse_readout, readout_bytes, sha256_of
+from .store import Store, say
+from .suggest import did_you_mean
+from .task import Case, TaskSpec, derive_seed, digest, spec_content
+from .training import EpochLog, Pipeline, Step, TrainState
+
+CHECKPOINT_SECONDS = 20  # least time between two checkpoints of a training
+FIRST_GOLD_SEED = 1  # the original's seed is 0
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """An original or a gold of a task, trained or not."""
+
+    seed: int
+    case: Case | None  # None: the original
+    identity: dict[str, Any]  # everything that determines the weights
+
+    @property
+    def key(self) -> str:
+        """Hash of the identity."""
+        return digest(self.identity)
+
+    @property
+    def label(self) -> str:
+        """What to call it in a line of progress."""
+        return f"gold {self.seed} of {self.case.id}" if self.case else "the original"
+
+
+class LoadedTask:
+    """A task with its data on a device: names its models and its sets."""
+
+    def __init__(self, task: TaskSpec, device: torch.device):
+        self.task = task
+        self.device = device
+        self.data: DataSet = data.load(task.data)
+        holdout, test = data.split_held_out(self.data, task.data)
+        self.train: Samples = self.data.train.to(device)
+        self.holdout: Samples = holdout.to(device)
+        self.test: Samples = test.to(device)
+        self.pipeline = Pipeline(task.data, task.train, device)
+        self.cases = task.cases(self.data.class_names)
+
+    def case(self, case_id: str) -> Case:
+        """A case by id.
+
+        Raises:
+            ValueError: the task has no such case.
+        """
+        for case in self.cases:
+            if case.id == case_id:
+                return case
+        ids = [case.id for case in self.cases]
+        raise ValueError(
+            f"task {self.task.name} has no case {case_id!r}{did_you_mean(case_id, ids)} "
+            f"It has {', '.join(ids)}."
+        )
+
+    def split(self, case: Case) -> tuple[Samples, Samples]:
+        """D_f and D_r of a case, on the device; both in content order."""
+        forget = torch.from_numpy(self.forget_indices(case))
+        retained = torch.ones(len(self.train), dtype=torch.bool)
+        retained[forget] = False
+        retain = retained.nonzero().squeeze(1)
+        return self.train[forget.to(self.device)], self.train[retain.to(self.device)]
+
+    def forget_indices(self, case: Case) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Positions of D_f in the training set's content order."""
+        return data.forget_indices(self.data, self.task, case)
+
+    def forget_sha256(self, case: Case) -> str:
+        """Identity of D_f by content."""
+        return data.forget_sha256(self.data, self.forget_indices(case))
+
+    def fresh(self, seed: int) -> nn.Module:
+        """A newly initialised network on the device."""
+        return models.build(
+            self.task.model,
+            num_classes=len(self.data.class_names),
+            channels=self.train.images.shape[1],
+            image_size=self.task.data.image_size,
+            seed=seed,
+        ).to(self.device)
+
+    @cached_property
+    def original(self) -> ModelRef:
+        """The original, shared by all cases."""
+        return self.ref(0, None)
+
+    def golds(self, case: Case) -> tuple[ModelRef, ...]:
+        """The golds of a case."""
+        seeds = range(FIRST_GOLD_SEED, FIRST_GOLD_SEED + self.task.measure.golds)
+        return tuple(self.ref(seed, case) for seed in seeds)
+
+    def ref(self, seed: int, case: Case | None) -> ModelRef:
+        """The model of a seed: trained without the case's D_f, or on all of D."""
+        task = self.task
+        identity = {
+            "data": self.data.fingerprint,
+            "normalisation": [list(task.data.mean), list(task.data.std)],
+            "model": spec_content(task.model),
+            "recipe": spec_content(task.train),
+            "forget": self.forget_sha256(case) if case else None,
+            "seed": seed,
+        }
+        return ModelRef(seed, case, identity)
+
+    def readout_key(self, ref: ModelRef) -> str:
+        """Key of a gold's readout: the model and what it was read out on."""
+        assert ref.case
+        share = self.task.data.holdout_share
+        return digest({"model": ref.identity, "name": self.task.data.name, "holdout_share": share})
+
+    def readout(self, model: nn.Module, case: Case) -> Readout:
+        """Runs a model over D_f, the scored test set and D_r, once each.
+
+        D_r, ten times larger than the rest and good for one accuracy only, is run in the recipe's
+        precision; all else in float32.
+        """
+        forget, retain = self.split(case)
+        forget_logits = training.predict(model, forget, self.pipeline)
+        test_logits = training.predict(model, self.test, self.pipeline)
+        precision = self.task.train.precision
+        retain_logits = training.predict(model, retain, self.pipeline, precision=precision)
+        return Readout(
+            forget_logits_NK=forget_logits.cpu().numpy(),
+            forget_labels_N=forget.labels.cpu().numpy(),
+            test_logits_MK=compact(test_logits.cpu().numpy()),
+            test_predictions_M=test_logits.argmax(1).cpu().numpy(),
+            test_labels_M=self.test.labels.cpu().numpy(),
+            retain_correct=int(retain_logits.argmax(1).eq(retain.labels).sum()),
+            retain_total=len(retain),
+        )
+
+
+# ---- reading ------------------------------------------------------------------------------------
+
+
+def load_weights(loaded: LoadedTask, store: Store, ref: ModelRef) -> nn.Module:
+    """A cached model in eval mode, on the device."""
+    entry = store.read("models", ref.key)
+    assert entry, f"{ref.label} is not cached: ensure() comes first"
+    model = loaded.fresh(0)
+    tensors = safetensors.torch.load(entry.content("weights.safetensors"))
+    model.load_state_dict(tensors)
+    return model.to(memory_format=torch.channels_last).eval()
+
+
+def training_log(store: Store, ref: ModelRef) -> tuple[EpochLog, ...]:
+    """The log of a cached model's training."""
+    entry = store.read("models", ref.key)
+    assert entry
+    return tuple(EpochLog(**line) for line in entry.provenance["log"])
+
+
+def gold_readout(loaded: LoadedTask, store: Store, ref: ModelRef) -> bytes:
+    """A gold's readout as npz bytes, made from its weights when it is not cached."""
+    assert ref.case
+    key = loaded.readout_key(ref)
+    with store.lock("readouts", key, f"the readout of {ref.label}"):
+        entry = store.read("readouts", key)
+        if entry is None:
+            content = readout_bytes(loaded.readout(load_weights(loaded, store, ref), ref.case))
+            provenance = {"model": ref.identity, "seed": ref.seed, "case": ref.case.id}
+            entry = store.write("readouts", key, {"readout.npz": content}, provenance)
+        return entry.content("readout.npz")
+
+
+def is_ready(loaded: LoadedTask, store: Store, ref: ModelRef) -> bool:
+    """Whether what a run needs of a model is cached and whole; damage is reported and removed."""
+    if ref.case and store.read("readouts", loaded.readout_key(ref)):
+        return True
+    return store.read("models", ref.key) is not None
+
+
+# ---- training -----------------------------------------------------------------------------------
+
+
+def train(
+    loaded: LoadedTask,
+    store: Store,
+    ref: ModelRef,
+    on_step: Callable[[Step], None] | None = None,
+) -> None:
+    """Trains, audits and stores a model, unless it is cached; goes on from its last checkpoint.
+
+    Raises:
+        mubench.training.Diverged: the recipe diverges.
+    """
+    with store.lock("models", ref.key, ref.label):
+        if store.read("models", ref.key) is None:
+            _train(loaded, store, ref, on_step)
+    if ref.case:
+        gold_readout(loaded, store, ref)
+
+
+def _train(
+    loaded: LoadedTask, store: Store, ref: ModelRef, on_step: Callable[[Step], None] | None
+) -> None:
+    samples = loaded.split(ref.case)[1] if ref.case else loaded.train
+    model = loaded.fresh(derive_seed("initialise", ref.seed))
+    initial = _tensors(model)
+    checkpoint = store.read("checkpoints", ref.key)
+    resume = (
+        _parse_checkpoint(checkpoint.content("state"), checkpoint.provenance)
+        if checkpoint
+        else None
+    )
+    spent = checkpoint.provenance["seconds"] if checkpoint else 0.0
+    started = last_saved = time.perf_counter()
+
+    def save(make_state: Callable[[], TrainState]) -> None:
+        nonlocal last_saved
+        if (now := time.perf_counter()) - last_saved > CHECKPOINT_SECONDS:
+            last_saved = now
+            state = make_state()
+            content = safetensors.torch.save(_contiguous(state.tensors))
+            provenance = {"log": [asdict(x) for x in state.log], "seconds": spent + now - started}
+            store.write("checkpoints", ref.key, {"state": content}, provenance)
+
+    log = training.fit(
+        model,
+        samples,
+        loaded.task.train,
+        loaded.pipeline,
+        seed=derive_seed("train", ref.seed),
+        on_step=on_step,
+        resume=resume,
+        on_epoch=save,
+    )
+    seconds = spent + time.perf_counter() - started
+    weights = _tensors(model)
+    provenance = {
+        "identity": ref.identity,
+        "case": ref.case.id if ref.case else None,
+        "log": [asdict(line) for line in log],
+        "seconds": seconds,
+        "threads": torch.get_num_threads(),
+        "device": loaded.device.type,
+        "torch": torch.__version__,
+        "audit": _audit(loaded, ref, samples, model, initial, weights),
+    }
+    content = safetensors.torch.save(weights)
+    store.write("models", ref.key, {"weights.safetensors": content}, provenance)
+    store.remove("checkpoints", ref.key)
+
+
+def _audit(
+    loaded: LoadedTask,
+    ref: ModelRef,
+    samples: Samples,
+    model: nn.Module,
+    initial: dict[str, torch.Tensor],
+    weights: dict[str, torch.Tensor],
+) -> dict[str, Any]:
+    """What `verify` holds a gold to, taken from the very tensors that were trained on."""
+    seen = set(data.content_hashes(samples.images.cpu().numpy()))
+    indices = loaded.forget_indices(ref.case) if ref.case else ()
+    forget = [loaded.data.train_hashes[i].tobytes() for i in indices]
+    return {
+        "samples": len(samples),
+        "forget_samples_seen": sum(hash_ in seen for hash_ in forget),
+        "initial_sha256": _tensors_sha(initial),
+        "parameters": sum(1 for _ in model.named_parameters()),
+        "parameters_left_as_initialised": [
+            name
+            for name, _ in model.named_parameters()
+            if torch.equal(initial[name], weights[name])
+        ],
+    }
+
+
+def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    return _contiguous({name: value.detach().cpu() for name, value in model.state_dict().items()})
+
+
+def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {
+        name: value.clone(memory_format=torch.contiguous_format) for name, value in tensors.items()
+    }
+
+
+def _tensors_sha(tensors: dict[str, torch.Tensor]) -> str:
+    return sha256_of(safetensors.torch.save(tensors))
+
+
+def _parse_checkpoint(content: bytes, provenance: dict[str, Any]) -> TrainState:
+    log = tuple(EpochLog(**line) for line in provenance["log"])
+    return TrainState(safetensors.torch.load(content), log)
+
+
+# ---- many at once -------------------------------------------------------------------------------
+
+
+def missing(loaded: LoadedTask, store: Store, cases: Sequence[Case]) -> list[ModelRef]:
+    """The models that running these cases needs and that are not cached."""
+    refs = [loaded.original, *(ref for case in cases for ref in loaded.golds(case))]
+    return [ref for ref in refs if not is_ready(loaded, store, ref)]
+
+
+def num_workers(device: torch.device, num_models: int) -> int:
+    """How many trainings run at once: one a core on the CPU, one on a GPU."""
+    if device.type != "cpu":
+        return 1
+    return max(1, min(num_models, os.cpu_count() or 1))
+
+
+def estimate_seconds(loaded: LoadedTask, num_models: int) -> float:
+    """How long training so many models should take here, from a few steps that are timed now."""
+    if not num_models:
+        return 0.0
+    recipe = loaded.task.train
+    with _threads(1 if loaded.device.type == "cpu" else torch.get_num_threads()):
+        durations = training.step_seconds(loaded.fresh(0), loaded.train, recipe, loaded.pipeline)
+    steps = training.num_batches(len(loaded.train), recipe.batch_size) * recipe.epochs
+    rounds = -(-num_models // num_workers(loaded.device, num_models))
+    return float(np.median(durations)) * steps * rounds
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def ensure(loaded: LoadedTask, store: Store, refs: Sequence[ModelRef]) -> None:
+    """Trains the models that are missing; several at once where the machine has the cores.
+
+    Raises:
+        mubench.training.Diverged: a recipe diverges.
+    """
+    if not refs:
+        return
+    steps = training.num_batches(len(loaded.train), loaded.task.train.batch_size)
+    total = steps * loaded.task.train.epochs * len(refs)
+    with tqdm(total=total, unit="step", disable=None, dynamic_ncols=True) as bar:
+        if loaded.device.type != "cpu":
+            for ref in refs:
+                train(loaded, store, ref, _on_bar(bar, ref.label))
+            return
+        _ensure_in_processes(loaded, store, refs, bar)
+
+
+def _on_bar(bar: "tqdm[Any]", label: str) -> Callable[[Step], None]:
+    done = 0
+
+    def on_step(step: Step) -> None:
+        nonlocal done
+        bar.set_description(f"{label}: epoch {step.epoch}, loss {step.loss:.3f}", refresh=False)
+        bar.update(step.step - done)
+        done = step.step
+
+    return on_step
+
+
+def _ensure_in_processes(
+    loaded: LoadedTask, store: Store, refs: Sequence[ModelRef], bar: "tqdm[Any]"
+) -> None:
+    context = multiprocessing.get_context("spawn")
+    queue = context.SimpleQueue()
+    callbacks = [_on_bar(bar, ref.label) for ref in refs]
+    with ProcessPoolExecutor(
+        num_workers(loaded.device, len(refs)), context, _start_worker, (queue, os.getpid())
+    ) as pool:
+        pending: dict[Future[float], ModelRef] = {
+            pool.submit(_train_in_worker, loaded.task, store.root, number, ref.seed, ref.case): ref
+            for number, ref in enumerate(refs)
+        }
+        try:
+            while pending:
+                done, _ = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
+                while not queue.empty():
+                    number, step = queue.get()
+                    callbacks[number](step)
+                for future in done:
+                    ref = pending.pop(future)
+                    seconds = future.result()
+                    bar.clear()
+                    say(f"trained {ref.label} in {seconds:.0f} s")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+_worker: dict[str, Any] = {}
+
+
+def _start_worker(queue: Any, parent: int) -> None:
+    torch.set_num_threads(1)
+    _worker.update(queue=queue, parent=parent)
+
+
+def _train_in_worker(
+    task: TaskSpec, root: Path, number: int, seed: int, case: Case | None
+) -> float:
+    started = time.perf_counter()
+    loaded = _worker.get("loaded")
+    if loaded is None or loaded.task != task:
+        loaded = _worker["loaded"] = LoadedTask(task, torch.device("cpu"))
+
+    last = 0.0
+
+    def on_step(step: Step) -> None:
+        nonlocal last
+        if os.getppid() != _worker["parent"]:
+            os._exit(1)  # the run was killed: leave the core to its successor
+        now = time.perf_counter()
+        if now - last > 0.5 or step.step == step.num_steps:
+            last = now
+            _worker["queue"].put((number, step))
+
+    train(loaded, Store(root), loaded.ref(seed, case), on_step)
+    return time.perf_counter() - started
+
+
+# ---- checking and sharing -----------------------------------------------------------------------
+
+
+def verify(loaded: LoadedTask, store: Store, ref: ModelRef) -> list[str]:
+    """What is wrong with a cached model: checksums, audit, weights against readout.
+
+    Returns:
+        A line a defect; empty when all holds or when the model is not cached.
+    """
+    if not store.holds("models", ref.key):
+        return []
+    if problem := store.damage("models", ref.key):
+        return [problem]
+    entry = store.read("models", ref.key)
+    assert entry
+    audit = entry.provenance["audit"]
+    defects = []
+    if entry.provenance["identity"] != ref.identity:
+        defects.append(f"{ref.label}: its provenance is another model's")
+    if audit["forget_samples_seen"]:
+        defects.append(f"{ref.label}: trained on {audit['forget_samples_seen']} samples of D_f")
+    if untrained := audit["parameters_left_as_initialised"]:
+        defects.append(f"{ref.label}: never trained {', '.join(untrained)}")
+    initial = _tensors(loaded.fresh(derive_seed("initialise", ref.seed)))
+    if _tensors_sha(initial) != audit["initial_sha256"]:
+        defects.append(f"{ref.label}: did not start from the fresh initialisation of its seed")
+    if ref.case:
+        forget, _ = loaded.split(ref.case)
+        logits = training.predict(load_weights(loaded, store, ref), forget, loaded.pipeline)
+        stored = parse_readout(gold_readout(loaded, store, ref), ref.label)
+        if not np.allclose(stored.forget_logits_NK, logits.cpu().numpy(), rtol=1e-3, atol=1e-3):
+            defects.append(f"{ref.label}: its readout does not follow from its weights")
+    return defects
+
+
+def export_bundle(loaded: LoadedTask, store: Store, cases: Sequence[Case], path: Path) -> int:
+    """Writes the original's weights and the golds' readouts of some cases as one file.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        ValueError: something of it is not cached.
+    """
+    absent = missing(loaded, store, cases)
+    if absent:
+        raise ValueError(
+            f"not cached: {', '.join(ref.label for ref in absent)}; "
+            f"`mubench gold build --task {loaded.task.name}` trains them"
+        )
+    wanted = [("models", loaded.original.key)]
+    for ref in (ref for case in cases for ref in loaded.golds(case)):
+        gold_readout(loaded, store, ref)
+        wanted.append(("readouts", loaded.readout_key(ref)))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bundle:
+        for kind, key in wanted:
+            entry = store.read(kind, key)
+            assert entry
+            for file in sorted(entry.folder.iterdir()):
+                bundle.writestr(f"{kind}/{key}/{file.name}", file.read_bytes())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(buffer.getvalue())
+    return path.stat().st_size
+
+
+def import_bundle(store: Store, path: Path) -> tuple[int, int]:
+    """Takes the entries of a bundle into the cache, each checked by content.
+
+    Returns:
+        How many models and how many readouts came in.
+
+    Raises:
+        ValueError: the file is not a bundle, or an entry of it does not match its checksums.
+    """
+    try:
+        with zipfile.ZipFile(path) as bundle:
+            files = {name: bundle.read(name) for name in bundle.namelist()}
+    except (OSError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is not a bundle: {error}") from None
+    entries: dict[tuple[str, str], dict[str, bytes]] = {}
+    for name, content in files.items():
+        kind, _, rest = name.partition("/")
+        key, _, file = rest.partition("/")
+        if kind not in ("models", "readouts") or not file or Path(file).name != file:
+            raise ValueError(f"{path} is not a bundle: it holds {name}")
+        entries.setdefault((kind, key), {})[file] = content
+    for (kind, key), content_of in entries.items():
+        try:
+            manifest = json.loads(content_of.pop("manifest.json"))
+            provenance = manifest["provenance"]
+            expected = manifest["files"]
+        except (KeyError, ValueError):
+            raise ValueError(f"{path}: {kind}/{key} has no manifest") from None
+        if {name: sha256_of(content) for name, content in content_of.items()} != expected:
+            raise ValueError(f"{path}: {kind}/{key} does not match its checksums")
+        if kind == "models" and digest(provenance["identity"]) != key:
+            raise ValueError(f"{path}: {kind}/{key} is another model than it says")
+        if kind == "readouts":
+            parse_readout(content_of["readout.npz"], f"{path}: {kind}/{key}")
+        with store.lock(kind, key):
+            store.write(kind, key, content_of, provenance)
+    kinds = [kind for kind, _ in entries]
+    return kinds.count("models"), kinds.count("readouts")

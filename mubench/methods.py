@@ -1,0 +1,277 @@
+"""Finding methods and setting their parameters.
+
+Names are listed from package metadata without importing anything; only the method that is asked for
+is imported, so a broken plugin hurts nobody else. The core knows no method by name.
+"""
+
+import dataclasses
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+import tokenize
+import tomllib
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from .problem import ACCESS, GOLD_LABELS, Method
+from .suggest import did_you_mean
+
+METHODS_GROUP = "mubench.methods"
+
+
+@dataclass(frozen=True)
+class MethodClass:
+    """A method that was found and imported."""
+
+    name: str
+    cls: type[Method]
+    distribution: str | None  # None: not installed, a file or a module of the user's
+    version: str | None
+    source_sha: str  # SHA-256 of the source it is made of
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """The access it declares."""
+        return self.cls.requires
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it stands in the tables without ever being ranked."""
+        return GOLD_LABELS in self.requires or bool(getattr(self.cls, "control", False))
+
+    @property
+    def summary(self) -> str:
+        """The first line of its docstring."""
+        return (inspect.getdoc(self.cls) or "").partition("\n")[0]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a method, as `mubench show` prints it."""
+
+    name: str
+    type: str
+    default: Any
+    meaning: str  # the comment behind the field
+
+
+def available_methods() -> dict[str, list[EntryPoint]]:
+    """All installed methods, by name and without importing: usually one entry point each.
+
+    More than one means that several distributions claim the name; `load_method` then refuses it.
+    """
+    found: dict[str, dict[tuple[str, str], EntryPoint]] = {}
+    for entry in entry_points(group=METHODS_GROUP):
+        # An editable install can show one distribution twice.
+        found.setdefault(entry.name, {})[(_distribution(entry), entry.value)] = entry
+    return {name: list(found[name].values()) for name in sorted(found)}
+
+
+def _distribution(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist else entry.value
+
+
+def load_method(reference: str) -> MethodClass:
+    """Imports a method.
+
+    Args:
+        reference: an installed method's name, `package.module:Class`, or `./file.py:Class`.
+
+    Raises:
+        ValueError: there is no such method, several distributions claim its name, it cannot be
+            imported, or it is not a method; the message says what to do.
+    """
+    if ":" in reference:
+        location, _, class_name = reference.rpartition(":")
+        module = _import(location, reference)
+        if not hasattr(module, class_name):
+            near = did_you_mean(class_name, [n for n in vars(module) if n[:1].isupper()])
+            raise ValueError(f"{location} has no class {class_name!r}{near}")
+        cls = _checked(getattr(module, class_name), reference)
+        return MethodClass(_slug(class_name), cls, None, None, _source_sha(cls))
+    installed = available_methods()
+    if reference not in installed:
+        raise ValueError(
+            f"unknown method {reference!r}{did_you_mean(reference, installed)} "
+            "`mubench list methods` names those installed; a file is named ./file.py:Class."
+        )
+    entries = installed[reference]
+    if len(entries) > 1:
+        claims = " and ".join(f"{_distribution(e)} ({e.value})" for e in entries)
+        raise ValueError(f"method {reference!r} is claimed by {claims}: uninstall one of them")
+    (entry,) = entries
+    try:
+        loaded = entry.load()
+    except Exception as error:
+        raise ValueError(
+            f"method {reference!r} of {_distribution(entry)} cannot be imported: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    cls = _checked(loaded, reference)
+    version = entry.dist.version if entry.dist else None
+    return MethodClass(reference, cls, _distribution(entry), version, _source_sha(cls))
+
+
+def _import(location: str, reference: str) -> ModuleType:
+    try:
+        if not location.endswith(".py"):
+            return importlib.import_module(location)
+        path = Path(location).resolve()
+        if not path.is_file():
+            raise ValueError(f"there is no file {location} for method {reference!r}")
+        name = f"mubench_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec and spec.loader
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+        return module
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"method {reference!r} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _checked(cls: Any, reference: str) -> type[Method]:
+    problem = None
+    requires = getattr(cls, "requires", None)
+    if not inspect.isclass(cls) or not dataclasses.is_dataclass(cls):
+        problem = "is not a dataclass"
+    elif not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        problem = "is not frozen: write @dataclass(frozen=True, kw_only=True)"
+    elif not callable(getattr(cls, "unlearn", None)):
+        problem = "has no unlearn(self, problem)"
+    elif not isinstance(requires, frozenset):
+        problem = 'declares no access: requires: ClassVar[frozenset[str]] = frozenset({"forget"})'
+    else:
+        known = ACCESS | {GOLD_LABELS}
+        for name in sorted(requires - known):
+            problem = f"requires unknown access {name!r}{did_you_mean(name, known)}"
+    if problem:
+        raise ValueError(f"method {reference!r} {problem}")
+    checked: type[Method] = cls
+    return checked
+
+
+def _slug(class_name: str) -> str:
+    """`GradientAscent` -> `gradient-ascent`."""
+    out = "".join(
+        f"-{c.lower()}" if c.isupper() and i and not class_name[i - 1].isupper() else c.lower()
+        for i, c in enumerate(class_name)
+    )
+    return out.replace("_", "-")
+
+
+def _source_sha(cls: type[Any]) -> str:
+    """Of the class's file, and of its neighbours when it is in a package."""
+    file = Path(inspect.getfile(cls))
+    files = sorted(file.parent.glob("*.py")) if sys.modules[cls.__module__].__package__ else [file]
+    sources = b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)
+    return hashlib.sha256(sources).hexdigest()
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
+    """`["lr=0.1", "mech=neggrad"]` as a mapping; a value is a TOML value, else a string.
+
+    Raises:
+        ValueError: not `name=value`, or a name twice.
+    """
+    parsed: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals or not name.strip():
+            raise ValueError(f"--set {setting!r} is not name=value")
+        name = name.strip().replace("-", "_")
+        if name in parsed:
+            raise ValueError(f"--set gives {name!r} twice")
+        try:
+            parsed[name] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed[name] = text
+    return parsed
+
+
+def configure(method: MethodClass, settings: Mapping[str, Any]) -> Method:
+    """An instance of a method with parameters other than its defaults.
+
+    Raises:
+        ValueError: an unknown parameter or a value that it does not take; all mistakes at once.
+    """
+    fields = [field.name for field in dataclasses.fields(method.cls)]  # type: ignore[arg-type]
+    mistakes = [
+        f"{method.name} has no parameter {name!r}{did_you_mean(name, fields)}"
+        for name in settings
+        if name not in fields
+    ]
+    known = {name: value for name, value in settings.items() if name in fields}
+    try:
+        instance = TypeAdapter(method.cls).validate_python(known)
+    except ValidationError as error:
+        mistakes += [
+            f"{method.name}.{'.'.join(map(str, item['loc']))}: {item['msg']}, got {item['input']!r}"
+            for item in error.errors()
+        ]
+    if mistakes:
+        raise ValueError("\n".join(mistakes))
+    return instance
+
+
+def resolved_parameters(method: Method) -> dict[str, Any]:
+    """Every parameter of an instance as a JSON value."""
+    values: dict[str, Any] = TypeAdapter(type(method)).dump_python(method, mode="json")
+    return values
+
+
+def describe_parameters(cls: type[Method]) -> list[Parameter]:
+    """The parameters with type, default and the comment behind each field."""
+    comments = _field_comments(cls)
+    return [
+        Parameter(
+            field.name,
+            _type_name(field.type),
+            field.default,
+            comments.get(field.name, ""),
+        )
+        for field in dataclasses.fields(cls)  # type: ignore[arg-type]
+    ]
+
+
+def _type_name(annotation: Any) -> str:
+    if typing.get_origin(annotation) is typing.Annotated:
+        base, *bounds = typing.get_args(annotation)
+        return f"{_type_name(base)}, {', '.join(map(str, bounds))}"
+    if typing.get_origin(annotation) is typing.Literal:
+        return " | ".join(map(repr, typing.get_args(annotation)))
+    if isinstance(annotation, type):
+        return annotation.__name__
+    return str(annotation).replace("typing.", "").replace("annotated_types.", "")
+
+
+def _field_comments(cls: type[Any]) -> dict[str, str]:
+    """Field name to the comment on its line, and on the comment-only lines that follow it."""
+    try:
+        lines = iter(inspect.getsource(cls).splitlines(keepends=True))
+    except (OSError, TypeError):
+        return {}
+    comments: dict[str, str] = {}
+    name, first_of_line = "", True
+    for token in tokenize.generate_tokens(lambda: next(lines, "")):
+        if token.type == tokenize.NAME and first_of_line:
+            name = token.string
+        if token.type == tokenize.COMMENT and name:
+            text = token.string.lstrip("# ")
+            comments[name] = f"{comments[name]} {text}" if name in comments else text
+        if token.type not in (tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT):
+            first_of_line = token.type == tokenize.NEWLINE
+    return comments

@@ -1,0 +1,323 @@
+"""Every metric of an unlearned model, computed from readouts: its own and those of the golds.
+
+Pure functions: numpy in, numbers out, never torch. Sums run over samples in float64, so no batch
+size enters. Accuracies, shares and gaps are fractions; only `delta` and `delta_signed` are in
+percentage points. A metric that the data cannot give (say, balanced accuracy when every gold is
+right everywhere) is left out; no value is ever NaN.
+
+Suffixes: N forget samples, M test samples, K classes.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import rel_entr, softmax
+from sklearn.metrics import roc_auc_score
+
+from .attacks import (
+    Attack,
+    Bools,
+    Floats,
+    Ints,
+    Logits,
+    cross_entropy,
+    mia_lr_loss,
+    two_sided_gap,
+)
+
+
+@dataclass(frozen=True)
+class Score:
+    """A number and what stands behind it."""
+
+    value: float
+    count: int
+    """Samples that the value is computed from; in a floor, ordered pairs of golds."""
+    stderr: float | None = None
+    """Standard error over the samples, paired with the golds'. It does not cover the spread between
+    seeds. None where the value is no mean over samples."""
+
+
+@dataclass(frozen=True, eq=False)
+class Readout:
+    """What every metric of one model is computed from.
+
+    Raises:
+        ValueError: shapes disagree, a set is empty, a logit is not finite, a label is no class, or
+            the test predictions are not those of the test logits.
+    """
+
+    forget_logits_NK: Logits
+    """float32, on D_f in D_f order."""
+    forget_labels_N: Ints
+    test_logits_MK: Logits
+    """float32, or float16 as `compact` makes it, on the scored test set."""
+    test_predictions_M: Ints
+    """argmax of the float32 logits, which ties made by rounding cannot change."""
+    test_labels_M: Ints
+    retain_correct: int
+    retain_total: int
+
+    def __post_init__(self) -> None:
+        n, k = self.forget_logits_NK.shape
+        m = len(self.test_labels_M)
+        if not (
+            self.test_logits_MK.shape == (m, k)
+            and self.forget_labels_N.shape == (n,)
+            and self.test_predictions_M.shape == self.test_labels_M.shape == (m,)
+        ):
+            raise ValueError("the readout's shapes disagree")
+        if not (n and m and 0 <= self.retain_correct <= self.retain_total > 0):
+            raise ValueError("the readout has an empty set or an impossible retain count")
+        for name, logits in (("forget", self.forget_logits_NK), ("test", self.test_logits_MK)):
+            if not np.isfinite(logits).all():
+                raise ValueError(f"the readout's {name} logits are not all finite")
+        for classes in (self.forget_labels_N, self.test_labels_M, self.test_predictions_M):
+            if classes.min() < 0 or classes.max() >= k:
+                raise ValueError(f"the readout has a label outside its {k} classes")
+        # Rounding is monotone: the float32 argmax is still a largest logit of its row.
+        chosen = np.take_along_axis(self.test_logits_MK, self.test_predictions_M[:, None], axis=1)
+        if (chosen[:, 0] != self.test_logits_MK.max(axis=1)).any():
+            raise ValueError("the readout's test predictions are not the argmax of its test logits")
+
+    @cached_property
+    def forget_predictions_N(self) -> Ints:
+        """The predicted classes on D_f."""
+        predictions_N: Ints = self.forget_logits_NK.argmax(axis=1)
+        return predictions_N
+
+    @cached_property
+    def forget_right_N(self) -> Bools:
+        """Where on D_f the model is right."""
+        return np.equal(self.forget_predictions_N, self.forget_labels_N)
+
+    @cached_property
+    def forget_probs_NK(self) -> Floats:
+        """Softmax outputs on D_f."""
+        return softmax(self.forget_logits_NK.astype(np.float64), axis=1)
+
+    @cached_property
+    def test_right_M(self) -> Bools:
+        """Where on the test set the model is right."""
+        return np.equal(self.test_predictions_M, self.test_labels_M)
+
+    @cached_property
+    def accuracies(self) -> Floats:
+        """Accuracy on the forget, retain and test set, shape (3,)."""
+        retain = self.retain_correct / self.retain_total
+        return np.array([self.forget_right_N.mean(), retain, self.test_right_M.mean()])
+
+    @cached_property
+    def attack(self) -> Attack | None:
+        """Membership inference: D_f against all test images of D_f's classes.
+
+        Both sides are rounded to float16, so that rounding tells nothing about membership and a
+        stored readout gives the same number as a fresh one.
+        """
+        peers_M = np.isin(self.test_labels_M, self.forget_labels_N)
+        return mia_lr_loss(
+            cross_entropy(compact(self.forget_logits_NK), self.forget_labels_N),
+            cross_entropy(compact(self.test_logits_MK[peers_M]), self.test_labels_M[peers_M]),
+        )
+
+
+def compact(logits_MK: Logits) -> npt.NDArray[np.float16]:
+    """Logits as float16, held within its range: a method that ascends reaches beyond 65504."""
+    limits = np.finfo(np.float16)
+    return np.clip(logits_MK, limits.min, limits.max).astype(np.float16)
+
+
+def score(
+    unlearned: Readout, golds: Sequence[Readout], reports: Mapping[str, npt.NDArray[Any]] = {}
+) -> dict[str, Score]:
+    """Every metric of one unlearned model; with several golds, the mean over golds.
+
+    Args:
+        unlearned: the model's readout.
+        golds: readouts of at least one gold of the same case.
+        reports: per-sample predictions that the method handed in, in D_f order: `easy`, bool (N,),
+            true where it expects a gold to be right; `easy_score`, float (N,), higher is easier.
+
+    Returns:
+        Metric name to score.
+
+    Raises:
+        ValueError: no gold, readouts of different cases, or a report that is not finite.
+    """
+    if not golds:
+        raise ValueError("scoring needs at least one gold")
+    for gold in golds:
+        if not (
+            np.array_equal(gold.forget_labels_N, unlearned.forget_labels_N)
+            and np.array_equal(gold.test_labels_M, unlearned.test_labels_M)
+            and gold.retain_total == unlearned.retain_total
+        ):
+            raise ValueError("the unlearned model and a gold were read out on different cases")
+    return {
+        **_accuracy_scores(unlearned, golds),
+        **_output_scores(unlearned, golds),
+        **_label_scores(unlearned, golds),
+        **_membership_scores(unlearned, golds),
+        **_report_scores(golds, reports),
+    }
+
+
+def floor(golds: Sequence[Readout]) -> dict[str, Score]:
+    """What retraining itself scores: each gold against the others as if it were a method.
+
+    Args:
+        golds: readouts of one case.
+
+    Returns:
+        Metric name to the mean over golds, its count the number of ordered pairs; empty below two
+        golds, which have nothing to be compared with. There is no standard error: the pairs share
+        golds, and of two golds both pairs are the same. A gold meets one gold fewer than a method
+        does, which makes its `activation_distance_to_mean` slightly larger.
+    """
+    if len(golds) < 2:
+        return {}
+    rows = [score(gold, [*golds[:i], *golds[i + 1 :]]) for i, gold in enumerate(golds)]
+    pairs = len(golds) * (len(golds) - 1)
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {
+        name: Score(float(np.mean([row[name].value for row in rows if name in row])), pairs)
+        for name in names
+    }
+
+
+def _accuracy_scores(unlearned: Readout, golds: Sequence[Readout]) -> dict[str, Score]:
+    """Accuracies and their gaps; `tow` is Tug-of-War (RUM, arXiv:2406.01257)."""
+    gaps = np.abs([unlearned.accuracies - gold.accuracies for gold in golds])  # (golds, f r t)
+    gold_right_N = _over_golds([gold.forget_right_N for gold in golds])
+    gold_right_M = _over_golds([gold.test_right_M for gold in golds])
+    retain = float(unlearned.accuracies[1])
+    total = unlearned.retain_total
+    retain_stderr = math.sqrt(retain * (1 - retain) / (total - 1)) if total > 1 else None
+    everything = len(gold_right_N) + total + len(gold_right_M)
+    return {
+        "delta": Score(100 * float(gaps[:, 0].mean()), len(gold_right_N)),
+        "delta_signed": _mean(100 * (unlearned.forget_right_N - gold_right_N)),
+        "forget_accuracy": _mean(unlearned.forget_right_N),
+        "retain_accuracy": Score(retain, total, retain_stderr),
+        "test_accuracy": _mean(unlearned.test_right_M),
+        "gold_forget_accuracy": _mean(gold_right_N),
+        "gold_test_accuracy": _mean(gold_right_M),
+        "tow": Score(float(np.prod(1 - gaps, axis=1).mean()), everything),
+        "avg_gap": Score(float(gaps.mean()), everything),
+    }
+
+
+def _output_scores(unlearned: Readout, golds: Sequence[Readout]) -> dict[str, Score]:
+    """Outputs on D_f: L2 distance (arXiv:2205.08096; at most sqrt 2), JS divergence in nats."""
+    probs_NK = unlearned.forget_probs_NK
+    mean_gold_NK = _over_golds([gold.forget_probs_NK for gold in golds])
+    distances = [_l2(probs_NK, gold.forget_probs_NK) for gold in golds]
+    divergences = [_js(probs_NK, gold.forget_probs_NK) for gold in golds]
+    same = [unlearned.forget_predictions_N == gold.forget_predictions_N for gold in golds]
+    return {
+        "activation_distance": _mean(_over_golds(distances)),
+        "activation_distance_to_mean": _mean(_l2(probs_NK, mean_gold_NK)),
+        "js_divergence": _mean(_over_golds(divergences)),
+        "completeness": _mean(_over_golds(same)),
+    }
+
+
+def _label_scores(unlearned: Readout, golds: Sequence[Readout]) -> dict[str, Score]:
+    """Is the model right exactly where a gold is?
+
+    `label_gain` is `label_accuracy` less `all_easy_rate`. The two rise and fall together over
+    samples, so its paired standard error is the one that the sample test needs.
+    """
+    all_easy_N = _over_golds([gold.forget_right_N for gold in golds])
+    agrees_N = _agreement(unlearned.forget_right_N, golds)
+    return {
+        "label_accuracy": _mean(agrees_N),
+        "all_easy_rate": _mean(all_easy_N),
+        "label_gain": _mean(agrees_N - all_easy_N),
+        **_balanced("label_balanced_accuracy", unlearned.forget_right_N, golds),
+    }
+
+
+def _membership_scores(unlearned: Readout, golds: Sequence[Readout]) -> dict[str, Score]:
+    """Membership inference on the model, next to the golds' value; `mia_gap` is of the AUC."""
+    attack = unlearned.attack
+    gold_aucs = [gold.attack.auc for gold in golds if gold.attack is not None]
+    if attack is None:
+        return {}
+    assert len(gold_aucs) == len(golds)  # the same labels, so the same counts
+    values = {
+        "mia_auc": attack.auc,
+        "mia_accuracy": attack.accuracy,
+        "gold_mia_auc": float(np.mean(gold_aucs)),
+        "mia_gap": two_sided_gap(attack.auc, gold_aucs),
+    }
+    if attack.tpr is not None:
+        values["mia_tpr_at_1pct_fpr"] = attack.tpr
+    return {name: Score(value, attack.count) for name, value in values.items()}
+
+
+def _report_scores(
+    golds: Sequence[Readout], reports: Mapping[str, npt.NDArray[Any]]
+) -> dict[str, Score]:
+    """How well the method foretold where a gold is right."""
+    scores: dict[str, Score] = {}
+    count = len(golds[0].forget_labels_N)
+    for name, report in reports.items():
+        assert name in ("easy", "easy_score") and report.shape == (count,)  # Problem.report checks
+        if not np.isfinite(report).all():
+            raise ValueError(f"the method's report {name!r} has values that are not finite")
+    if "easy" in reports:
+        scores["predictor_label_accuracy"] = _mean(_agreement(reports["easy"], golds))
+        scores |= _balanced("predictor_balanced_accuracy", reports["easy"], golds)
+    mixed = _with_both(golds)
+    if "easy_score" in reports and mixed:
+        aucs = [roc_auc_score(gold.forget_right_N, reports["easy_score"]) for gold in mixed]
+        scores["predictor_auroc"] = Score(float(np.mean(aucs)), count)
+    return scores
+
+
+def _mean(values_N: Bools | Floats) -> Score:
+    """The mean over samples with its standard error."""
+    count = len(values_N)
+    stderr = float(np.std(values_N, ddof=1)) / math.sqrt(count) if count > 1 else None
+    return Score(float(np.mean(values_N)), count, stderr)
+
+
+def _over_golds(values: Sequence[Bools | Floats]) -> Floats:
+    """The mean over golds of arrays with equal shapes."""
+    return np.asarray(np.mean(values, axis=0), dtype=np.float64)
+
+
+def _l2(probs_NK: Floats, others_NK: Floats) -> Floats:
+    distances_N: Floats = np.linalg.norm(probs_NK - others_NK, axis=1)
+    return distances_N
+
+
+def _js(probs_NK: Floats, others_NK: Floats) -> Floats:
+    middle_NK = (probs_NK + others_NK) / 2
+    terms_NK = (rel_entr(probs_NK, middle_NK) + rel_entr(others_NK, middle_NK)) / 2
+    return np.asarray(terms_NK.sum(axis=1), dtype=np.float64)
+
+
+def _agreement(easy_N: Bools, golds: Sequence[Readout]) -> Floats:
+    """Per sample, the share of golds that are right where `easy_N` and wrong elsewhere."""
+    return _over_golds([easy_N == gold.forget_right_N for gold in golds])
+
+
+def _balanced(name: str, easy_N: Bools, golds: Sequence[Readout]) -> dict[str, Score]:
+    """Mean of the recalls on a gold's easy and hard samples, over the golds that have both."""
+    recalls = [
+        (easy_N[gold.forget_right_N].mean(), 1 - easy_N[~gold.forget_right_N].mean())
+        for gold in _with_both(golds)
+    ]
+    return {name: Score(float(np.mean(recalls)), len(easy_N))} if recalls else {}
+
+
+def _with_both(golds: Sequence[Readout]) -> list[Readout]:
+    """The golds that are right on some of D_f and wrong on some."""
+    return [gold for gold in golds if 0 < gold.forget_right_N.mean() < 1]
