@@ -5,6 +5,7 @@ help import no torch.
 """
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from .records import Record
     from .task import TaskSpec, TrainSpec, load_task
     from .training import Batch, Diverged, EpochLog, Loss, cross_entropy
+
+__version__ = version("mubench")
 
 _HOMES = {
     "AccessError": "problem",

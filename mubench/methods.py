@@ -12,18 +12,21 @@ import inspect
 import sys
 import tokenize
 import tomllib
+import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from .problem import ACCESS, GOLD_LABELS, Method
 from .suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from .problem import Method
 
 METHODS_GROUP = "mubench.methods"
 
@@ -33,7 +36,7 @@ class MethodClass:
     """A method that was found and imported."""
 
     name: str
-    cls: type[Method]
+    cls: "type[Method]"
     distribution: str | None  # None: not installed, a file or a module of the user's
     version: str | None
     source_sha: str  # SHA-256 of the source it is made of
@@ -46,6 +49,8 @@ class MethodClass:
     @property
     def is_control(self) -> bool:
         """Whether it stands in the tables without ever being ranked."""
+        from .problem import GOLD_LABELS
+
         return GOLD_LABELS in self.requires or bool(getattr(self.cls, "control", False))
 
     @property
@@ -143,7 +148,9 @@ def _import(location: str, reference: str) -> ModuleType:
         ) from error
 
 
-def _checked(cls: Any, reference: str) -> type[Method]:
+def _checked(cls: Any, reference: str) -> "type[Method]":
+    from .problem import ACCESS, GOLD_LABELS  # here, as torch comes with it: listing needs none
+
     problem = None
     requires = getattr(cls, "requires", None)
     if not inspect.isclass(cls) or not dataclasses.is_dataclass(cls):
@@ -182,39 +189,37 @@ def _source_sha(cls: type[Any]) -> str:
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
-    """`["lr=0.1", "mech=neggrad"]` as a mapping; a value is a TOML value, else a string.
+    """`["lr=0.1", "last_step.epochs=3"]` as a mapping; a value is a TOML value, else a string.
 
     Raises:
         ValueError: not `name=value`, or a name twice.
     """
     parsed: dict[str, Any] = {}
     for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals or not name.strip():
+        path, equals, text = setting.partition("=")
+        *groups, name = (part.strip().replace("-", "_") for part in path.split("."))
+        if not equals or not all((*groups, name)):
             raise ValueError(f"--set {setting!r} is not name=value")
-        name = name.strip().replace("-", "_")
-        if name in parsed:
-            raise ValueError(f"--set gives {name!r} twice")
+        place = parsed
+        for group in groups:
+            place = place.setdefault(group, {})
+        if not isinstance(place, dict) or name in place:
+            raise ValueError(f"--set gives {path!r} twice")
         try:
-            parsed[name] = tomllib.loads(f"value = {text}")["value"]
+            place[name] = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
-            parsed[name] = text
+            place[name] = text
     return parsed
 
 
-def configure(method: MethodClass, settings: Mapping[str, Any]) -> Method:
+def configure(method: MethodClass, settings: Mapping[str, Any]) -> "Method":
     """An instance of a method with parameters other than its defaults.
 
     Raises:
         ValueError: an unknown parameter or a value that it does not take; all mistakes at once.
     """
-    fields = [field.name for field in dataclasses.fields(method.cls)]  # type: ignore[arg-type]
-    mistakes = [
-        f"{method.name} has no parameter {name!r}{did_you_mean(name, fields)}"
-        for name in settings
-        if name not in fields
-    ]
-    known = {name: value for name, value in settings.items() if name in fields}
+    mistakes: list[str] = []
+    known = _known(method.name, method.cls, settings, mistakes)
     try:
         instance = TypeAdapter(method.cls).validate_python(known)
     except ValidationError as error:
@@ -227,35 +232,69 @@ def configure(method: MethodClass, settings: Mapping[str, Any]) -> Method:
     return instance
 
 
-def resolved_parameters(method: Method) -> dict[str, Any]:
+def _known(
+    label: str, cls: type[Any], settings: Mapping[str, Any], mistakes: list[str]
+) -> dict[str, Any]:
+    """The settings that name a field, also inside a field that is itself a dataclass.
+
+    Pydantic would silently drop the others.
+    """
+    fields = typing.get_type_hints(cls)
+    names = [field.name for field in dataclasses.fields(cls)]
+    known = {}
+    for name, value in settings.items():
+        if name not in names:
+            mistakes.append(f"{label} has no parameter {name!r}{did_you_mean(name, names)}")
+        elif dataclasses.is_dataclass(fields[name]) and isinstance(value, dict):
+            inner: Any = fields[name]
+            known[name] = _known(f"{label}.{name}", inner, value, mistakes)
+        else:
+            known[name] = value
+    return known
+
+
+def resolved_parameters(method: "Method") -> dict[str, Any]:
     """Every parameter of an instance as a JSON value."""
     values: dict[str, Any] = TypeAdapter(type(method)).dump_python(method, mode="json")
     return values
 
 
-def describe_parameters(cls: type[Method]) -> list[Parameter]:
-    """The parameters with type, default and the comment behind each field."""
+def describe_parameters(cls: type[Any], group: str = "") -> list[Parameter]:
+    """The parameters with type, default and the comment behind each field.
+
+    Args:
+        cls: a method, or a dataclass that is one of its parameters.
+        group: what to put before the names, as in `last_step.`.
+    """
     comments = _field_comments(cls)
-    return [
-        Parameter(
-            field.name,
-            _type_name(field.type),
-            field.default,
-            comments.get(field.name, ""),
-        )
-        for field in dataclasses.fields(cls)  # type: ignore[arg-type]
-    ]
+    described = []
+    for field in dataclasses.fields(cls):
+        name, meaning = f"{group}{field.name}", comments.get(field.name, "")
+        if dataclasses.is_dataclass(field.type) and isinstance(field.type, type):
+            described += describe_parameters(field.type, f"{name}.")
+        else:
+            described.append(Parameter(name, _type_name(field.type), field.default, meaning))
+    return described
 
 
 def _type_name(annotation: Any) -> str:
-    if typing.get_origin(annotation) is typing.Annotated:
-        base, *bounds = typing.get_args(annotation)
-        return f"{_type_name(base)}, {', '.join(map(str, bounds))}"
-    if typing.get_origin(annotation) is typing.Literal:
-        return " | ".join(map(repr, typing.get_args(annotation)))
-    if isinstance(annotation, type):
-        return annotation.__name__
-    return str(annotation).replace("typing.", "").replace("annotated_types.", "")
+    """`float > 0`, `'mlp' | 'logistic'`, `int >= 1 | None`."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return " ".join([_type_name(arguments[0]), *(_bound(bound) for bound in arguments[1:])])
+    if origin is typing.Literal:
+        return " | ".join(map(repr, arguments))
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(map(_type_name, arguments))
+    if annotation is type(None):
+        return "None"
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+
+
+def _bound(bound: Any) -> str:
+    signs = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
+    given = [(sign, getattr(bound, name, None)) for name, sign in signs]
+    return ", ".join(f"{sign} {value}" for sign, value in given if value is not None) or str(bound)
 
 
 def _field_comments(cls: type[Any]) -> dict[str, str]:

@@ -222,9 +222,9 @@ class Problem:
         return self._pipeline.normalise(pixels_NCHW)
 
     def augment(self, images_NCHW: Tensor) -> Tensor:
-        """Uint8 images under flips and crops (of 4 pixels where the recipe has none)."""
+        """Uint8 images under flips and crops (of an eighth where the recipe has none)."""
         pipeline = deepcopy(self._pipeline)
-        pipeline.flip, pipeline.crop = True, pipeline.crop or 4
+        pipeline.flip, pipeline.crop = True, pipeline.crop or images_NCHW.shape[-1] // 8
         return pipeline.augment(images_NCHW, torch.Generator().manual_seed(self._next_seed()))
 
     def autocast(self) -> AbstractContextManager[object]:
@@ -317,7 +317,7 @@ class Problem:
             values_N: (N_f,), in the order of `forget`.
 
         Raises:
-            ValueError: another name, or not one value per sample.
+            ValueError: another name, or not one finite value per sample.
         """
         if name not in REPORTS:
             raise ValueError(f"a method can report {' or '.join(REPORTS)}, not {name!r}")
@@ -325,4 +325,7 @@ class Problem:
         if tuple(values_N.shape) != expected:
             raise ValueError(f"report {name!r} has shape {tuple(values_N.shape)}, not {expected}")
         kind = torch.bool if name == "easy" else torch.float32
-        self.reports[name] = values_N.detach().to("cpu", kind).numpy()
+        values_N = values_N.detach().to("cpu", kind)
+        if not values_N.isfinite().all():
+            raise ValueError(f"report {name!r} has values that are not finite")
+        self.reports[name] = values_N.numpy()

@@ -83,7 +83,7 @@ class Store:
         folder = self.root / kind
         if not folder.is_dir():
             return []
-        return sorted(p.name for p in folder.iterdir() if (p / MANIFEST).is_file())
+        return sorted(p.parent.name for p in folder.glob(f"[!.]*/{MANIFEST}"))
 
     def read(self, kind: str, key: str) -> Entry | None:
         """An entry whose every file matches its checksum.

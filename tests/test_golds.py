@@ -1,0 +1,280 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from mubench import golds, training
+from mubench.golds import LoadedTask, ensure, missing
+from mubench.records import parse_readout
+from mubench.store import Store
+
+from .conftest import TINY
+
+
+@pytest.fixture
+def empty(tmp_path):
+    return Store(tmp_path / "cache")
+
+
+def copy_of(store, folder):
+    """A store of its own with the same entries."""
+    subprocess.run(["cp", "-r", str(store.root), str(folder)], check=True)
+    return Store(folder)
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_what_a_run_needs_is_cached_once(tiny, tiny_store):
+    assert missing(tiny, tiny_store, tiny.cases[:1]) == []
+    absent = missing(tiny, tiny_store, tiny.cases[:2])
+    assert [ref.label for ref in absent] == ["gold 1 of b-12", "gold 2 of b-12"]
+
+
+def test_keys_follow_everything_that_determines_a_model_and_nothing_else(tiny, tiny_task):
+    def keys(**update):
+        task = tiny_task.model_copy(update=update)
+        loaded = LoadedTask(task, tiny.device)
+        return loaded.original.key, loaded.golds(loaded.cases[0])[0].key
+
+    original, gold = keys()
+    recipe = tiny_task.train.model_copy(update={"lr": 0.05})
+    assert keys(description="other words", measure=tiny_task.measure) == (original, gold)
+    assert keys(name="another-task") == (original, gold)
+    assert keys(train=recipe)[0] != original
+    assert keys(train=recipe)[1] != gold
+    # the original does not know the forget set, so all cases share it
+    other = tiny_task.forget.model_copy(update={"sizes": (5,)})
+    assert keys(forget=other)[0] == original
+    assert keys(forget=other)[1] != gold
+
+
+def test_a_gold_never_saw_its_forget_set_and_was_trained_from_scratch(tiny, tiny_store):
+    case = tiny.cases[0]
+    for ref in [tiny.original, *tiny.golds(case)]:
+        assert golds.verify(tiny, tiny_store, ref) == []
+        audit = tiny_store.read("models", ref.key).provenance["audit"]
+        assert audit["forget_samples_seen"] == 0
+        assert audit["samples"] == (240 if ref.case is None else 234)
+        assert audit["parameters_left_as_initialised"] == []
+
+
+def test_golds_differ_between_seeds_and_equal_a_training_by_hand(tiny, tiny_store):
+    one, two = (golds.load_weights(tiny, tiny_store, ref) for ref in tiny.golds(tiny.cases[0]))
+    assert not torch.equal(next(one.parameters()), next(two.parameters()))
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    by_hand = tiny.fresh(golds.derive_seed("initialise", 1))
+    retain = tiny.split(tiny.cases[0])[1]
+    seed = golds.derive_seed("train", 1)
+    training.fit(by_hand, retain, tiny.task.train, tiny.pipeline, seed=seed)
+    torch.set_num_threads(before)
+    pairs = zip(one.state_dict().values(), by_hand.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def rewrite(store, ref, change):
+    entry = store.read("models", ref.key)
+    provenance = json.loads(json.dumps(entry.provenance))
+    files = {"weights.safetensors": entry.content("weights.safetensors")}
+    change(provenance, files)
+    store.write("models", ref.key, files, provenance)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda p, f: p["audit"].update(forget_samples_seen=3), "3 samples of D_f"),
+        (lambda p, f: p["audit"].update(initial_sha256="0" * 64), "fresh initialisation"),
+        (
+            lambda p, f: p["audit"].update(parameters_left_as_initialised=["conv"]),
+            "never trained conv",
+        ),
+        (lambda p, f: p["identity"].update(seed=9), "another model's"),
+    ],
+)
+def test_the_audit_finds_a_gold_that_is_none(tiny, tiny_store, tmp_path, change, expected):
+    store = copy_of(tiny_store, tmp_path / "copy")
+    ref = tiny.golds(tiny.cases[0])[0]
+    rewrite(store, ref, change)
+    assert any(expected in defect for defect in golds.verify(tiny, store, ref))
+
+
+def test_the_audit_finds_a_readout_of_other_weights(tiny, tiny_store, tmp_path):
+    store = copy_of(tiny_store, tmp_path / "copy")
+    one, two = tiny.golds(tiny.cases[0])
+    other = store.read("models", two.key).content("weights.safetensors")
+    rewrite(store, one, lambda p, f: f.update({"weights.safetensors": other}))
+    assert any("does not follow" in defect for defect in golds.verify(tiny, store, one))
+
+
+def test_the_audit_counts_leaked_samples(tiny):
+    """Fed a training set with D_f in it, the audit says how many it saw."""
+    case = tiny.cases[0]
+    ref = tiny.golds(case)[0]
+    model = tiny.fresh(0)
+    weights = golds._tensors(model)
+    audit = golds._audit(tiny, ref, tiny.train, model, weights, weights)
+    assert audit["forget_samples_seen"] == 6
+    assert len(audit["parameters_left_as_initialised"]) == audit["parameters"]
+
+
+@pytest.mark.parametrize("kind", ["models", "readouts"])
+def test_a_damaged_file_is_reported_and_replaced_by_the_same_numbers(
+    tiny, tiny_store, tmp_path, capsys, kind
+):
+    store = copy_of(tiny_store, tmp_path / "copy")
+    ref = tiny.golds(tiny.cases[0])[0]
+    expected = golds.gold_readout(tiny, store, ref)
+    names = {"models": (ref.key, "weights.safetensors"),
+             "readouts": (tiny.readout_key(ref), "readout.npz")}  # fmt: skip
+    key, name = names[kind]
+    flip_a_bit(store.root / kind / key / name)
+    if kind == "models":
+        store.remove("readouts", tiny.readout_key(ref))
+    ensure(tiny, store, missing(tiny, store, tiny.cases[:1]))
+    message = capsys.readouterr().err
+    assert "damaged file" in message
+    assert name in message
+    assert golds.gold_readout(tiny, store, ref) == expected
+    assert golds.verify(tiny, store, ref) == []
+
+
+def test_the_readout_is_what_the_weights_say(tiny, tiny_store):
+    case = tiny.cases[0]
+    ref = tiny.golds(case)[0]
+    readout = parse_readout(golds.gold_readout(tiny, tiny_store, ref), "gold")
+    model = golds.load_weights(tiny, tiny_store, ref)
+    forget, retain = tiny.split(case)
+    with torch.no_grad():
+        logits = model(tiny.pipeline.normalise(forget.images))
+        correct = model(tiny.pipeline.normalise(retain.images)).argmax(1).eq(retain.labels).sum()
+    assert np.allclose(readout.forget_logits_NK, logits.numpy(), atol=1e-5)
+    assert readout.forget_labels_N.tolist() == forget.labels.tolist()
+    assert (readout.retain_correct, readout.retain_total) == (int(correct), 234)
+    assert len(readout.test_labels_M) == len(tiny.test) == 60
+
+
+def test_a_bundle_is_enough_to_score_with(tiny, tiny_store, empty, tmp_path):
+    path = tmp_path / "golds.zip"
+    size = golds.export_bundle(tiny, tiny_store, tiny.cases[:1], path)
+    assert size == path.stat().st_size
+    assert golds.import_bundle(empty, path) == (1, 2)
+    assert missing(tiny, empty, tiny.cases[:1]) == []
+    ref = tiny.golds(tiny.cases[0])[0]
+    assert not empty.holds("models", ref.key)
+    assert golds.gold_readout(tiny, empty, ref) == golds.gold_readout(tiny, tiny_store, ref)
+
+
+def test_a_bundle_of_what_is_not_cached_is_refused(tiny, tiny_store, tmp_path):
+    with pytest.raises(ValueError, match=r"not cached: .*gold 1 of d-6.*mubench gold build"):
+        golds.export_bundle(tiny, tiny_store, tiny.cases, tmp_path / "golds.zip")
+
+
+def test_a_bundle_is_checked_by_content(tiny, tiny_store, empty, tmp_path):
+    import zipfile
+
+    path, bad = tmp_path / "golds.zip", tmp_path / "bad.zip"
+    golds.export_bundle(tiny, tiny_store, tiny.cases[:1], path)
+    with zipfile.ZipFile(path) as bundle:
+        files = {name: bundle.read(name) for name in bundle.namelist()}
+
+    def rejected(expected, changed):
+        with zipfile.ZipFile(bad, "w") as bundle:
+            for name, content in changed.items():
+                bundle.writestr(name, content)
+        with pytest.raises(ValueError, match=expected):
+            golds.import_bundle(empty, bad)
+        assert empty.keys("models") == []
+
+    weights = next(name for name in files if name.endswith(".safetensors"))
+    rejected("does not match its checksums", files | {weights: files[weights][:-1] + b"x"})
+    key = weights.split("/")[1]
+    moved = {name.replace(key, "0" * 64): c for name, c in files.items() if key in name}
+    rejected("another model than it says", moved)
+    rejected("not a bundle: it holds", files | {"../../evil": b"x"})
+    rejected("not a bundle: it holds", files | {"models/k/a/b": b"x"})
+    path.write_bytes(b"not a zip")
+    with pytest.raises(ValueError, match="not a bundle"):
+        golds.import_bundle(empty, path)
+
+
+def test_diverging_recipes_are_one_error(tiny_task, empty):
+    recipe = tiny_task.train.model_copy(update={"lr": 1e9, "schedule": "constant"})
+    task = tiny_task.model_copy(update={"train": recipe})
+    loaded = LoadedTask(task, torch.device("cpu"))
+    with pytest.raises(training.Diverged):
+        ensure(loaded, empty, [loaded.original])
+    assert missing(loaded, empty, ()) == [loaded.original]
+
+
+def build_command(folder):
+    (folder / "tiny.toml").write_text(TINY.replace("epochs = 3", "epochs = 60"))
+    return [sys.executable, "-m", "mubench", "gold", "build", "--task", "tiny.toml",
+            "--case", "b-6"]  # fmt: skip
+
+
+def models_in(folder):
+    files = sorted(folder.glob("models/*/weights.safetensors"))
+    return {path.parent.name: safetensors.torch.load(path.read_bytes()) for path in files}
+
+
+def run_build(folder, cache, **options):
+    environment = os.environ | {"MUBENCH_CACHE": str(cache)}
+    return subprocess.Popen(
+        build_command(folder), cwd=folder, env=environment, stderr=subprocess.PIPE, text=True,
+        **options,
+    )  # fmt: skip
+
+
+def test_two_processes_train_a_gold_once(tmp_path):
+    cache = tmp_path / "cache"
+    builds = [run_build(tmp_path, cache) for _ in range(2)]
+    errors = [build.communicate()[1] for build in builds]
+    assert [build.returncode for build in builds] == [0, 0], errors
+    assert len(models_in(cache)) == 3
+    provenance = [
+        json.loads((path.parent / "manifest.json").read_text())["provenance"]
+        for path in cache.glob("models/*/weights.safetensors")
+    ]
+    assert all(len(p["log"]) == 60 for p in provenance)
+    # trained once: the files are as old as the first build made them, and nobody wrote over them
+    assert not list(cache.glob("models/.*.tmp"))
+    assert not list(cache.glob("checkpoints/*"))
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_the_same_command_finishes(tmp_path, monkeypatch):
+    """`kill -9` ten times while golds train; the weights are those of a quiet build."""
+    quiet = run_build(tmp_path, tmp_path / "quiet")
+    assert quiet.wait() == 0
+    expected = models_in(tmp_path / "quiet")
+    cache = tmp_path / "killed"
+    generator = np.random.default_rng(0)
+    kills = 0
+    for delay in generator.uniform(2, 12, size=10):
+        build = run_build(tmp_path, cache, start_new_session=True)
+        time.sleep(delay)
+        if build.poll() is None:
+            os.kill(build.pid, signal.SIGKILL)
+            kills += 1
+        build.wait()
+    last = run_build(tmp_path, cache)
+    assert last.wait() == 0
+    assert kills >= 2
+    got = models_in(cache)
+    assert got.keys() == expected.keys()
+    for key, tensors in expected.items():
+        assert all(torch.equal(tensors[name], got[key][name]) for name in tensors)
+    assert not list(Path(cache).glob("*/.*.tmp"))
