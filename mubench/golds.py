@@ -39,6 +39,7 @@ from .training import EpochLog, Pipeline, Step, TrainState
 
 CHECKPOINT_SECONDS = 20  # least time between two checkpoints of a training
 FIRST_GOLD_SEED = 1  # the original's seed is 0
+CODE_VERSION = 1  # to be raised when the code would make other weights of the same identity
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,21 @@ class ModelRef:
     def label(self) -> str:
         """What to call it in a line of progress."""
         return f"gold {self.seed} of {self.case.id}" if self.case else "the original"
+
+
+def identity(
+    task: TaskSpec, data_fingerprint: str, forget_sha256: str | None, seed: int
+) -> dict[str, Any]:
+    """Everything that determines the weights of a gold, or with no D_f those of the original."""
+    return {
+        "code": CODE_VERSION,
+        "data": data_fingerprint,
+        "normalisation": [list(task.data.mean), list(task.data.std)],
+        "model": spec_content(task.model),
+        "recipe": spec_content(task.train),
+        "forget": forget_sha256,
+        "seed": seed,
+    }
 
 
 class LoadedTask:
@@ -127,16 +143,8 @@ class LoadedTask:
 
     def ref(self, seed: int, case: Case | None) -> ModelRef:
         """The model of a seed: trained without the case's D_f, or on all of D."""
-        task = self.task
-        identity = {
-            "data": self.data.fingerprint,
-            "normalisation": [list(task.data.mean), list(task.data.std)],
-            "model": spec_content(task.model),
-            "recipe": spec_content(task.train),
-            "forget": self.forget_sha256(case) if case else None,
-            "seed": seed,
-        }
-        return ModelRef(seed, case, identity)
+        forget = self.forget_sha256(case) if case else None
+        return ModelRef(seed, case, identity(self.task, self.data.fingerprint, forget, seed))
 
     def readout_key(self, ref: ModelRef) -> str:
         """Key of a gold's readout: the model and what it was read out on."""

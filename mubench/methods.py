@@ -102,7 +102,7 @@ def load_method(reference: str) -> MethodClass:
             near = did_you_mean(class_name, [n for n in vars(module) if n[:1].isupper()])
             raise ValueError(f"{location} has no class {class_name!r}{near}")
         cls = _checked(getattr(module, class_name), reference)
-        return MethodClass(_slug(class_name), cls, None, None, _source_sha(cls))
+        return MethodClass(slug(class_name), cls, None, None, source_sha(source_files(cls)))
     installed = available_methods()
     if reference not in installed:
         raise ValueError(
@@ -123,7 +123,7 @@ def load_method(reference: str) -> MethodClass:
         ) from error
     cls = _checked(loaded, reference)
     version = entry.dist.version if entry.dist else None
-    return MethodClass(reference, cls, _distribution(entry), version, _source_sha(cls))
+    return MethodClass(reference, cls, _distribution(entry), version, source_sha(source_files(cls)))
 
 
 def _import(location: str, reference: str) -> ModuleType:
@@ -171,7 +171,7 @@ def _checked(cls: Any, reference: str) -> "type[Method]":
     return checked
 
 
-def _slug(class_name: str) -> str:
+def slug(class_name: str) -> str:
     """`GradientAscent` -> `gradient-ascent`."""
     out = "".join(
         f"-{c.lower()}" if c.isupper() and i and not class_name[i - 1].isupper() else c.lower()
@@ -180,10 +180,15 @@ def _slug(class_name: str) -> str:
     return out.replace("_", "-")
 
 
-def _source_sha(cls: type[Any]) -> str:
-    """Of the class's file, and of its neighbours when it is in a package."""
+def source_files(cls: type[Any]) -> list[Path]:
+    """The class's file, and its neighbours when it is in a package."""
     file = Path(inspect.getfile(cls))
-    files = sorted(file.parent.glob("*.py")) if sys.modules[cls.__module__].__package__ else [file]
+    in_package = sys.modules[cls.__module__].__package__
+    return sorted(file.parent.glob("*.py")) if in_package else [file]
+
+
+def source_sha(files: Iterable[Path]) -> str:
+    """SHA-256 of a method's source files, whatever they are called."""
     sources = b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)
     return hashlib.sha256(sources).hexdigest()
 

@@ -34,8 +34,9 @@ def build(
     """A freshly initialised network: float32, on the CPU, in train mode.
 
     Up to 64x64 pixels timm's ResNets whose stem is one 7x7 convolution (`resnet18`, `resnet34`,
-    `resnet50`, ...) get the stem that is usual for CIFAR: one 3x3 convolution of stride 1 and no
-    pooling. All other timm networks are as timm makes them. Nothing is pretrained.
+    `resnet50`, ...) get the stem that is usual for CIFAR, one 3x3 convolution of stride 1 and no
+    pooling, and PyTorch's own initialisation; `resnet18` also without zeroed residual branches.
+    All other timm networks are as timm makes them. Nothing is pretrained.
 
     Args:
         spec: name, width and options of the architecture.
@@ -170,6 +171,7 @@ def _make_timm(spec: ModelSpec, num_classes: int, channels: int, image_size: int
         arguments["img_size"] = image_size
     if name == "resnet18":
         arguments |= _resnet18_arguments(spec.width or 64)
+        arguments["zero_init_last"] = image_size > LARGEST_SMALL_IMAGE
     elif spec.width is not None:
         raise ValueError(f"model {name!r} has a width of its own; leave `width` out")
     if spec.options:
@@ -215,9 +217,16 @@ def _replace_stem(model: Any, *, plain: bool, small: bool) -> None:
     model.conv1 = nn.Conv2d(
         model.in_chans, model.bn1.num_features, size, stride, padding=size // 2, bias=False
     )
-    nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")  # as timm's
     if small:
         model.maxpool = nn.Identity()
+        # timm starts its ResNets for long trainings of ImageNet, with residual branches at zero. In
+        # the short ones of small images PyTorch's own start memorises the training set, timm's
+        # does not.
+        for layer in model.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                layer.reset_parameters()
+    else:
+        nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")  # timm's
 
 
 def _check_timm_options(spec: ModelSpec, arguments: dict[str, Any]) -> None:

@@ -173,7 +173,9 @@ def _earlier(path: Path, record: Record) -> Record | None:
 def _make_problem(loaded: LoadedTask, store: Store, cell: Cell, meter: Meter) -> Problem:
     forget, retain = loaded.split(cell.case)
     requires = cell.method.requires
-    access: dict[str, Any] = {"forget": forget, "retain": retain, "holdout": loaded.holdout}
+    access: dict[str, Any] = {"forget": forget, "retain": retain}
+    # copies, as the others are: the next method gets them as they were
+    access["holdout"] = loaded.holdout[torch.arange(len(loaded.holdout))]
     if "training_log" in requires:
         access["training_log"] = golds.training_log(store, loaded.original)
     if GOLD_LABELS in requires:

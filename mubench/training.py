@@ -110,7 +110,9 @@ class Pipeline:
 def batches(
     samples: Samples, pipeline: Pipeline, *, batch_size: int, seed: int, augment: bool = True
 ) -> Iterator[Batch]:
-    """One shuffled pass. A last batch of a single sample joins the one before it: batch norm.
+    """One shuffled pass. No batch is of one sample, which batch norm could not be trained on.
+
+    A last batch of one joins the batch before it; a single sample is given twice.
 
     Args:
         samples: on the device.
@@ -119,9 +121,11 @@ def batches(
         seed: of the order and of the augmentation.
         augment: whether to flip and crop as the recipe says.
     """
-    n = len(samples)
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(n, generator=generator).to(samples.labels.device)
+    order = torch.randperm(len(samples), generator=generator).to(samples.labels.device)
+    if len(samples) == 1:
+        order = order.repeat(2)
+    n = len(order)
     starts = list(range(0, n, batch_size))
     if len(starts) > 1 and n - starts[-1] == 1:
         starts.pop()
@@ -226,7 +230,7 @@ def fit(
         for epoch in range(len(log), recipe.epochs):
             epoch_seed = derive_seed("epoch", seed, epoch)
             torch.manual_seed(epoch_seed)  # dropout and stochastic depth
-            total_loss = torch.zeros((), device=device)
+            num_seen, total_loss = 0, torch.zeros((), device=device)
             correct = torch.zeros((), device=device, dtype=torch.int64)
             for batch in batches(samples, pipeline, batch_size=recipe.batch_size, seed=epoch_seed):
                 for group in optimizer.param_groups:
@@ -239,6 +243,7 @@ def fit(
                 value.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 step += 1
+                num_seen += len(batch.labels_N)
                 with torch.no_grad():
                     total_loss += value * len(batch.labels_N)
                     correct += logits_NK.argmax(1).eq(batch.labels_N).sum()
@@ -251,8 +256,8 @@ def fit(
                 EpochLog(
                     epoch + 1,
                     optimizer.param_groups[0]["lr"],
-                    total_loss.item() / len(samples),
-                    correct.item() / len(samples),
+                    total_loss.item() / num_seen,
+                    correct.item() / num_seen,
                 )
             )
             if on_epoch and on_epoch(lambda: _state(model, optimizer, log)):

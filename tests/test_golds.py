@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -254,27 +253,40 @@ def test_two_processes_train_a_gold_once(tmp_path):
     assert not list(cache.glob("checkpoints/*"))
 
 
+def start_run(folder, cache, results):
+    """`mubench run` from nothing: three trainings of some seconds, then the method."""
+    command = [*build_command(folder), "--method", "finetune", "--out", str(results), "--again"]
+    command[3:5] = ["run"]
+    environment = os.environ | {"MUBENCH_CACHE": str(cache)}
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+
+
+def metrics_in(results):
+    (path,) = results.glob("tiny/finetune/*.json")
+    record = json.loads(path.read_text())
+    assert record["status"] == "ok"
+    return record["metrics"], record["floor"], record["readout_sha256"]
+
+
 @pytest.mark.slow
-def test_killed_at_random_moments_the_same_command_finishes(tmp_path, monkeypatch):
-    """`kill -9` ten times while golds train; the weights are those of a quiet build."""
-    quiet = run_build(tmp_path, tmp_path / "quiet")
-    assert quiet.wait() == 0
-    expected = models_in(tmp_path / "quiet")
-    cache = tmp_path / "killed"
-    generator = np.random.default_rng(0)
+def test_killed_at_random_moments_the_same_command_finishes(tmp_path):
+    """`kill -9` ten times, while golds train and while the method runs: nothing is different."""
+    assert start_run(tmp_path, tmp_path / "quiet", tmp_path / "quiet-results").wait() == 0
+    cache, results = tmp_path / "killed", tmp_path / "killed-results"
     kills = 0
-    for delay in generator.uniform(2, 12, size=10):
-        build = run_build(tmp_path, cache, start_new_session=True)
+    for delay in np.random.default_rng(0).uniform(3, 14, size=10):
+        run = start_run(tmp_path, cache, results)
         time.sleep(delay)
-        if build.poll() is None:
-            os.kill(build.pid, signal.SIGKILL)
+        if run.poll() is None:
+            os.kill(run.pid, signal.SIGKILL)
             kills += 1
-        build.wait()
-    last = run_build(tmp_path, cache)
-    assert last.wait() == 0
-    assert kills >= 2
-    got = models_in(cache)
+        run.wait()
+    assert start_run(tmp_path, cache, results).wait() == 0
+    assert kills >= 3
+    assert metrics_in(results) == metrics_in(tmp_path / "quiet-results")
+    expected, got = models_in(tmp_path / "quiet"), models_in(cache)
     assert got.keys() == expected.keys()
     for key, tensors in expected.items():
         assert all(torch.equal(tensors[name], got[key][name]) for name in tensors)
-    assert not list(Path(cache).glob("*/.*.tmp"))
