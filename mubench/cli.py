@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from .cli_board import leaderboard, plot, regress
 from .cli_gold import gold
 from .cli_run import run
 from .cli_shared import examples, usage_errors
@@ -30,7 +31,7 @@ def main() -> None:
     """
 
 
-for command in (run, gold):
+for command in (run, gold, leaderboard, plot, regress):
     main.add_command(command)
 
 

@@ -1,0 +1,151 @@
+"""`mubench leaderboard`, `mubench plot`, `mubench regress`: what is made of records."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .cli_shared import examples, usage_errors
+from .store import say, write_atomic
+
+if TYPE_CHECKING:
+    from .task import TaskSpec
+    from .verify import Results
+
+PAGE = Path("leaderboard/README.md")
+RESULTS = Path("leaderboard/results")
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+results_option = click.option(
+    "--results", type=FOLDER, default=RESULTS, show_default=True, help="Folder of records."
+)
+tasks_option = click.option(
+    "--task", "task_files", multiple=True, metavar="FILE",
+    help="TOML file of a task that is not installed; repeatable.",
+)  # fmt: skip
+
+
+@click.command(epilog=examples(
+    "mubench leaderboard",
+    "mubench leaderboard --check",
+    "mubench leaderboard --results results --format csv",
+))  # fmt: skip
+@results_option
+@click.option("--page", type=click.Path(dir_okay=False, path_type=Path), default=PAGE,
+              show_default=True, help="What to write.")  # fmt: skip
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 if the page is stale.")
+@click.option("--format", "output", type=click.Choice(["markdown", "csv", "json"]),
+              default="markdown", show_default=True,
+              help="csv, json: the tables on stdout, no page.")  # fmt: skip
+@tasks_option
+def leaderboard(
+    results: Path, page: Path, check: bool, output: str, task_files: tuple[str, ...]
+) -> None:
+    """Renders the page of all tasks from records.
+
+    Every number is recomputed from the readouts. A record that does not hold is named on stderr and
+    on the page, the others are rendered, and the exit code is 1.
+    """
+    read, tasks = _read(results, task_files)
+    from .board import build
+    from .leaderboard import frame, missing_plots, render
+
+    boards = build(read.checked, tasks)
+    is_stale = False
+    if output == "csv":
+        click.echo(frame(boards).to_csv(index=False), nl=False)
+    elif output == "json":
+        click.echo(frame(boards).to_json(orient="records", indent=1, double_precision=15))
+    else:
+        folder = Path(os.path.relpath(results, page.parent)).as_posix()
+        content = render(boards, read.rejected, folder).encode()
+        absent = missing_plots(boards, page.parent)
+        is_stale = check and (not page.is_file() or page.read_bytes() != content or bool(absent))
+        if is_stale:
+            say(f"{page} is stale: run `mubench leaderboard` and `mubench plot`")
+        elif not check:
+            write_atomic(page, content)
+            say(f"{page}: {len(read.checked)} records, {len(boards)} tasks")
+            if absent:
+                say(f"the page shows {len(absent)} plots that are not there: run `mubench plot`")
+    if is_stale or read.rejected:
+        sys.exit(1)
+
+
+@click.command(epilog=examples("mubench plot", "mubench plot --results results --out plots"))
+@results_option
+@click.option("--out", type=FOLDER, default=PAGE.parent / "plots", show_default=True,
+              help="Folder of plots.")  # fmt: skip
+@tasks_option
+def plot(results: Path, out: Path, task_files: tuple[str, ...]) -> None:
+    """Draws every task's records, as PNG and SVG.
+
+    Over the size of the forget set where a task has several, cost against alignment, and case by
+    case.
+    """
+    read, tasks = _read(results, task_files)
+    from .board import build
+    from .plots import draw
+
+    for path in draw(build(read.checked, tasks), out):
+        say(str(path))
+    if read.rejected:
+        sys.exit(1)
+
+
+@click.command(epilog=examples(
+    "mubench regress leaderboard/results results",
+    "mubench regress baseline --same-job --format markdown > comment.md",
+))  # fmt: skip
+@click.argument("baseline", type=FOLDER)
+@click.argument("new", type=FOLDER, default=Path("results"))
+@click.option("--same-job", is_flag=True,
+              help="Both ran in one job on one device: compare seconds too.")  # fmt: skip
+@click.option("--format", "output", type=click.Choice(["table", "markdown", "json"]),
+              default="table", show_default=True,
+              help="markdown: fit for a comment on a pull request.")  # fmt: skip
+@tasks_option
+def regress(
+    baseline: Path, new: Path, same_job: bool, output: str, task_files: tuple[str, ...]
+) -> None:
+    """Exits 1 where the records in NEW are worse or dearer than those in BASELINE.
+
+    NEW is `results` unless given. Records are paired by task, case, method, parameters and seed; by
+    means over seeds where the seeds differ. The rule stands below the table. A record in either
+    folder that does not hold is named and fails, too.
+    """
+    stored, _ = _read(baseline, task_files)
+    fresh, _ = _read(new, task_files)
+    from . import regress_report
+    from .regress import compare
+
+    with usage_errors():
+        comparison = compare(baseline, stored, new, fresh, same_job=same_job)
+    rejected = [
+        f"{folder / one.file}: it {one.reason}"
+        for folder, read in ((baseline, stored), (new, fresh))
+        for one in read.rejected
+    ]
+    show = {
+        "table": regress_report.as_table,
+        "markdown": regress_report.as_markdown,
+        "json": regress_report.as_json,
+    }[output]
+    click.echo(show(comparison, rejected))
+    if comparison.regressions or rejected:
+        sys.exit(1)
+
+
+def _read(results: Path, task_files: tuple[str, ...]) -> "tuple[Results, list[TaskSpec]]":
+    """The records of a folder and the tasks they may be of; rejected ones are named on stderr."""
+    with usage_errors():
+        from .task import available_tasks, load_task
+        from .verify import read_results
+
+        tasks = [load_task(name) for name in (*available_tasks(), *task_files)]
+        read = read_results(results, tasks)
+    for rejected in read.rejected:
+        say(f"rejected {results / rejected.file}: it {rejected.reason}")
+    return read, tasks

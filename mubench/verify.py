@@ -1,0 +1,228 @@
+"""Reading a folder of records: what holds is handed on, what does not is rejected by file name.
+
+A record is believed as far as its readout bears it out. Its readout and those of its golds must
+have the hashes that it states, and every number in it that follows from them, from the counts of
+samples or from the task is computed again: a number that differs by more than rounding rejects the
+record. Readers of records use the recomputed numbers. Seconds and memory follow from nothing: they
+are as stated.
+
+Membership inference, the scores of a method's reports, and the counts and standard errors beside
+the numbers would take 0.1 s a record and stand on no page: only `thorough` reading, which
+`mubench verify` does, holds them against `metrics.score`.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .recompute import Arrays, Models, read_arrays, recompute, same_case
+from .records import Record, gold_path, read_record, record_path, sha256_of
+from .rules import Rules, Thorough, compare_all
+from .task import TaskSpec
+
+CHUNK = 256
+"""Most records computed together, so that memory stays small."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A record that holds."""
+
+    file: str
+    """Under the results folder."""
+    record: Record
+    values: Mapping[str, float]
+    """Its metrics, recomputed, and `seconds`, `retrain_share` of them, `epochs_equivalent` and
+    `retrain_epochs_equivalent`; empty for a run that failed."""
+    stderrs: Mapping[str, float]
+    """Standard errors over samples of some of them."""
+    floor: Mapping[str, tuple[float, ...]]
+    """The metrics of each gold against the others; empty when there is one gold."""
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A file that is not believed."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a folder holds, both in order of file names."""
+
+    checked: tuple[Checked, ...]
+    rejected: tuple[Rejected, ...]
+
+
+@dataclass(frozen=True)
+class _Golds:
+    """The golds of a case, ready to score against."""
+
+    sample: Arrays
+    """The readout of one, to tell whether another is of the same samples."""
+    models: Models
+    floor: Mapping[str, tuple[float, ...]]
+    floor_means: Mapping[str, float]
+
+    @property
+    def num_forget(self) -> int:
+        """Samples in D_f."""
+        return int(self.models.right_RN.shape[1])
+
+
+def read_results(results: Path, tasks: Iterable[TaskSpec], *, thorough: bool = False) -> Results:
+    """Reads and checks every record of a folder.
+
+    Args:
+        results: the folder.
+        tasks: those whose records are believed.
+        thorough: check also what no page prints.
+
+    Raises:
+        ValueError: there is no such folder.
+    """
+    if not results.is_dir():
+        raise ValueError(f"there is no folder of records {results}: `mubench run --out` makes one")
+    rules = {task.id: Rules(task) for task in tasks}
+    outcomes: list[Checked | Rejected] = []
+    by_golds: dict[tuple[object, ...], list[tuple[Path, Record]]] = defaultdict(list)
+    for path in sorted(results.glob("*/*/*.json")):
+        if path.parent.name == "golds":
+            continue
+        file = path.relative_to(results).as_posix()
+        try:
+            record = read_record(path)
+            _check_place(results, path, record)
+            if record.task not in rules:
+                raise ValueError(f"there is no task {record.task} here")
+            rules[record.task].check(record)
+        except (ValueError, OSError) as error:
+            outcomes.append(Rejected(file, str(error).removeprefix(f"{path} ")))
+            continue
+        if record.status == "ok":
+            by_golds[record.task, record.golds].append((path, record))
+        else:
+            outcomes.append(Checked(file, record, {}, {}, {}))
+    for records in by_golds.values():
+        outcomes += _check_numbers(results, records, rules[records[0][1].task], thorough)
+    outcomes = _reject_odd_golds(outcomes)
+    outcomes.sort(key=lambda outcome: outcome.file)
+    return Results(
+        tuple(outcome for outcome in outcomes if isinstance(outcome, Checked)),
+        tuple(outcome for outcome in outcomes if isinstance(outcome, Rejected)),
+    )
+
+
+def _check_place(results: Path, path: Path, record: Record) -> None:
+    """A record's name follows from its content, so no two files are of one (case, seed, ...)."""
+    home = record_path(results, record)
+    if home != path:
+        relation = "a duplicate of" if home.is_file() else "not where it belongs,"
+        raise ValueError(f"is {relation} {home.relative_to(results).as_posix()}")
+
+
+def _check_numbers(
+    results: Path, records: Sequence[tuple[Path, Record]], rules: Rules, thorough: bool
+) -> Iterator[Checked | Rejected]:
+    """Recomputes records of the same golds."""
+
+    def file(path: Path) -> str:
+        return path.relative_to(results).as_posix()
+
+    try:
+        golds = _read_golds(results, records[0][1])
+        referee = Thorough(results, records[0][1]) if thorough else None
+    except ValueError as error:
+        yield from (Rejected(file(path), str(error)) for path, _ in records)
+        return
+    for start in range(0, len(records), CHUNK):
+        whole, readouts = [], []
+        for path, record in records[start : start + CHUNK]:
+            try:
+                readout = _read_readout(
+                    path.with_suffix(".npz"), record.readout_sha256, golds.sample
+                )
+            except ValueError as error:
+                yield Rejected(file(path), str(error))
+            else:
+                whole.append((path, record))
+                readouts.append(readout)
+        if not whole:
+            continue
+        computed = recompute(Models.of(readouts), golds.models)
+        for row, (path, record) in enumerate(whole):
+            values, stderrs = ({k: float(v[row]) for k, v in part.items()} for part in computed)
+            try:
+                compare_all("", record.metrics, values)
+                compare_all("floor ", record.floor, golds.floor_means)
+                cost = rules.check_cost(record, golds.num_forget, golds.models.retain_total)
+                if referee:
+                    referee.check(record, path.with_suffix(".npz").read_bytes())
+            except ValueError as error:
+                yield Rejected(file(path), str(error))
+            else:
+                yield Checked(file(path), record, values | cost, stderrs, golds.floor)
+
+
+def _read_golds(results: Path, record: Record) -> _Golds:
+    readouts: list[Arrays] = []
+    for gold in record.golds:
+        path = gold_path(results, record, gold)
+        sample = readouts[0] if readouts else None
+        readouts.append(_read_readout(path, gold.readout_sha256, sample))
+    models = Models.of(readouts)
+    rows = range(len(readouts))
+    floor: dict[str, tuple[float, ...]] = {}
+    if len(readouts) > 1:
+        scored = [recompute(models[[i]], models[[j for j in rows if j != i]])[0] for i in rows]
+        names = dict.fromkeys(name for values in scored for name in values)
+        floor = {n: tuple(float(values[n][0]) for values in scored if n in values) for n in names}
+    means = {name: float(np.mean(each)) for name, each in floor.items()}
+    return _Golds(readouts[0], models, floor, means)
+
+
+def _read_readout(path: Path, sha256: str | None, sample: Arrays | None) -> Arrays:
+    arrays = read_arrays(_read(path, sha256), path.name)
+    if sample is not None and not same_case(arrays, sample):
+        raise ValueError(f"its readout {path.name} is of other samples than its golds'")
+    return arrays
+
+
+def _read(path: Path, sha256: str | None) -> bytes:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise ValueError(f"its readout {path.name} is missing") from None
+    if sha256_of(content) != sha256:
+        raise ValueError(f"its readout {path.name} is not the one that it was scored from")
+    return content
+
+
+def _reject_odd_golds(outcomes: Sequence[Checked | Rejected]) -> list[Checked | Rejected]:
+    """Of a case, the records of one forget set and one set of golds: those that most name."""
+
+    def reference(checked: Checked) -> tuple[str, ...]:
+        golds = sorted(gold.readout_sha256 for gold in checked.record.golds)
+        return (checked.record.forget_sha256, *golds)
+
+    def case(checked: Checked) -> tuple[str, str]:
+        return checked.record.task, checked.record.case
+
+    counts: dict[tuple[str, str], Counter[tuple[str, ...]]] = defaultdict(Counter)
+    for outcome in outcomes:
+        if isinstance(outcome, Checked) and outcome.values:
+            counts[case(outcome)][reference(outcome)] += 1
+    usual = {key: min(count, key=lambda r: (-count[r], r)) for key, count in counts.items()}
+    return [
+        Rejected(outcome.file, f"was scored against other golds than most of {outcome.record.case}")
+        if isinstance(outcome, Checked)
+        and outcome.values
+        and reference(outcome) != usual[case(outcome)]
+        else outcome
+        for outcome in outcomes
+    ]
