@@ -220,7 +220,12 @@ def _entry(task: TaskSpec, label: str, records: Sequence[Checked], means: pd.Dat
     if any("over-budget" in one.record.flags for one in records):
         standing = Standing.OVER_BUDGET
         notes.append("over budget")
-    notes += sorted({flag for one in records for flag in one.record.flags} - {"over-budget"})
+    flags = Counter(flag for one in records for flag in one.record.flags)
+    notes += [
+        f"{flag} in {count} of {len(records)} runs"
+        for flag, count in sorted(flags.items())
+        if flag != "over-budget"
+    ]
     if len(sources := {one.record.source_sha256 for one in records}) > 1:
         notes.append(f"{len(sources)} versions of its code")
     if any(one.record.control for one in records):

@@ -10,6 +10,8 @@ from matplotlib.transforms import Bbox
 
 SIZE = 7.5
 """Points."""
+MOST_LETTERS = 20
+"""Of a name at the end of a line: what the margin holds."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def beside_points(axes: Axes, labels: Sequence[Label], taken: Sequence[Bbox] = (
         )  # fmt: skip
         size = text.get_window_extent(renderer)
         best = None
-        for radius in (6, 10, 16, 24, 34):
+        for radius in (6, 10, 16, 24, 34, 46):
             for step in (0, 4, 1, 7, 2, 6, 3, 5, 0.5, 7.5, 3.5, 4.5):
                 across, up = cos(step * pi / 4), sin(step * pi / 4)
                 dx = across * (radius * point + size.width / 2)
@@ -85,8 +87,10 @@ def at_line_ends(axes: Axes, labels: Sequence[Label]) -> None:
     wanted = [axes.transData.transform((label.x, label.y))[1] for label in ordered]
     for label, pixel in zip(ordered, _spread(wanted, height, frame.y0, frame.y1), strict=True):
         level = (pixel - frame.y0) / frame.height
+        is_long = len(label.text) > MOST_LETTERS
         axes.annotate(
-            label.text, (label.x, label.y), (1.05, level), textcoords="axes fraction",
+            label.text[: MOST_LETTERS - 1] + "…" if is_long else label.text,
+            (label.x, label.y), (1.05, level), textcoords="axes fraction",
             fontsize=SIZE, color=label.colour, va="center", annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": label.colour, "lw": 0.5, "shrinkA": 1,
                         "shrinkB": 3, "relpos": (0, 0.5)},

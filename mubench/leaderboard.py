@@ -20,7 +20,7 @@ from .verify import Rejected
 
 HEADERS = (
     "rank", "method", "δ", "signed δ", "test acc %", "act. distance", "label acc %",
-    "all-easy %", "label gain", "seconds", "of retrain", "epochs-eq.", "access", "cases, seeds",
+    "all-easy %", "label gain", "seconds", "of retrain", "epochs-eq.", "access", "cases x seeds",
     "note",
 )  # fmt: skip
 
@@ -175,7 +175,7 @@ def _row(entry: Entry) -> list[str]:
     if entry.standing is Standing.PROVISIONAL:
         notes.insert(0, "provisional")
     cells = [rank, label, *_cells(entry.intervals), entry.access]
-    return [*cells, f"{entry.num_cases}, {seeds}", "; ".join(notes)]
+    return [*cells, f"{entry.num_cases} x {seeds}", "; ".join(notes)]
 
 
 def _cells(intervals: Mapping[str, Interval]) -> list[str]:

@@ -88,15 +88,19 @@ def draw(boards: Sequence[TaskBoard], folder: Path) -> list[Path]:
     Returns:
         The files.
     """
-    from . import figures
+    from . import canvas, figures, scaling
 
+    makers = {"cost": figures.cost, "cases": figures.cases, "scaling": scaling.scaling}
     looks = styles(boards)
     written = []
     for board in boards:
         if not shown(board):
             continue
         for plot in planned(board):
-            for suffix, content in figures.render(plot, board, looks).items():
+            with canvas.settings():
+                figure = makers[plot.kind](board, plot.title, looks)
+                contents = canvas.files(figure)
+            for suffix, content in contents.items():
                 path = folder / f"{plot.stem(board)}.{suffix}"
                 write_atomic(path, content)
                 written.append(path)

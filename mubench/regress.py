@@ -87,10 +87,9 @@ def compare(
     unpaired: list[str] = []
     for key in sorted(before.keys() | after.keys()):
         old, young = before.get(key, {}), after.get(key, {})
-        unpaired += [
-            f"{key.label}: {case} only in {baseline}" for case in sorted(old.keys() - young)
-        ]
-        unpaired += [f"{key.label}: {case} only in {new}" for case in sorted(young.keys() - old)]
+        for folder, only in ((baseline, old.keys() - young), (new, young.keys() - old)):
+            if only:
+                unpaired.append(f"{key.label}: {', '.join(sorted(only))} only in {folder}")
         cases = [
             _Case(case, *_common_seeds(old[case], young[case]))
             for case in sorted(old.keys() & young)
@@ -99,7 +98,7 @@ def compare(
         if measured := [case for case in cases if case.is_measured]:
             findings += _quality(key, measured, baseline, new)
             findings += _costs(key, measured, same_job)
-    if not findings:
+    if not any(before[key].keys() & after[key].keys() for key in before.keys() & after):
         raise ValueError(
             f"{baseline} and {new} have no case of a method with the same parameters in common: "
             "run what the baseline holds with `mubench run --out`"

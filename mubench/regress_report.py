@@ -1,6 +1,7 @@
 """What `mubench regress` prints: a table for the terminal, Markdown for a pull request, or JSON."""
 
 import json
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -36,7 +37,7 @@ def as_table(comparison: Comparison, rejected: Sequence[str]) -> str:
     """
     rows = [_row(finding) for finding in comparison.findings]
     lines = [_table(rows, "simple"), "", *verdict(comparison, rejected)]
-    return "\n".join([*lines, *comparison.unpaired, "", RULE])
+    return "\n".join([*lines, *comparison.unpaired, "", textwrap.fill(RULE, 100)])
 
 
 def as_markdown(comparison: Comparison, rejected: Sequence[str]) -> str:
@@ -101,8 +102,8 @@ def _number(finding: Finding, value: float | None, *, is_difference: bool = Fals
     if value is None:
         return ""
     if finding.measure in QUALITY:
-        scale = 100 if finding.measure in PERCENT else 1
-        return f"{scale * value:{'+' if is_difference else ''}.{3 if scale == 1 else 1}f}"
+        scale, digits = (100, 2) if finding.measure in PERCENT else (1, 3)
+        return f"{scale * value:{'+' if is_difference else ''}.{digits}f}"
     return f"x {value:.2f}" if is_difference else f"{value:.2f}"
 
 

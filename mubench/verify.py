@@ -11,8 +11,10 @@ the numbers would take 0.1 s a record and stand on no page: only `thorough` read
 `mubench verify` does, holds them against `metrics.score`.
 """
 
+import gc
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +91,30 @@ def read_results(results: Path, tasks: Iterable[TaskSpec], *, thorough: bool = F
     if not results.is_dir():
         raise ValueError(f"there is no folder of records {results}: `mubench run --out` makes one")
     rules = {task.id: Rules(task) for task in tasks}
+    with _without_collecting():
+        outcomes = _outcomes(results, rules, thorough)
+    outcomes = sorted(_reject_odd_golds(outcomes), key=lambda outcome: outcome.file)
+    return Results(
+        tuple(outcome for outcome in outcomes if isinstance(outcome, Checked)),
+        tuple(outcome for outcome in outcomes if isinstance(outcome, Rejected)),
+    )
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Records are many small objects that all stay: looking for garbage would double the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _outcomes(
+    results: Path, rules: Mapping[str, Rules], thorough: bool
+) -> list[Checked | Rejected]:
     outcomes: list[Checked | Rejected] = []
     by_golds: dict[tuple[object, ...], list[tuple[Path, Record]]] = defaultdict(list)
     for path in sorted(results.glob("*/*/*.json")):
@@ -110,12 +136,7 @@ def read_results(results: Path, tasks: Iterable[TaskSpec], *, thorough: bool = F
             outcomes.append(Checked(file, record, {}, {}, {}))
     for records in by_golds.values():
         outcomes += _check_numbers(results, records, rules[records[0][1].task], thorough)
-    outcomes = _reject_odd_golds(outcomes)
-    outcomes.sort(key=lambda outcome: outcome.file)
-    return Results(
-        tuple(outcome for outcome in outcomes if isinstance(outcome, Checked)),
-        tuple(outcome for outcome in outcomes if isinstance(outcome, Rejected)),
-    )
+    return outcomes
 
 
 def _check_place(results: Path, path: Path, record: Record) -> None:
