@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("results"),
               show_default=True, help="Folder of records.")  # fmt: skip
 @click.option("--again", is_flag=True, help="Measure even what this code has measured before.")
+@click.option("--isolate/--no-isolate", default=False, show_default=True,
+              help="Run the method in a process of its own, with limits on time and memory and "
+              "no way to golds or test data.")  # fmt: skip
 @click.option("--save-weights", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Keep the unlearned models there, as safetensors.")  # fmt: skip
 def run(
@@ -62,6 +65,7 @@ def run(
     device: str,
     out: Path,
     again: bool,
+    isolate: bool,
     save_weights: Path | None,
 ) -> None:
     """Measures a method on one or more cases of a task.
@@ -70,10 +74,19 @@ def run(
     take.
     """
     with usage_errors():
-        from .methods import configure, load_method, parse_settings
+        from .isolate import Described, Isolation
+        from .methods import MethodClass, configure, load_method, parse_settings
 
-        method = load_method(reference)
-        instance = configure(method, parse_settings(settings))
+        parameters = parse_settings(settings)
+        isolation: Isolation | None = None
+        method: MethodClass | Described
+        if isolate:
+            isolation = click.get_current_context().with_resource(Isolation([out]))
+            (method,) = isolation.describe(reference, [parameters])
+            instance = None
+        else:
+            method = load_method(reference)
+            instance = configure(method, parameters)
     store = Store()
     loaded = load(task_name, device)
     with usage_errors():
@@ -83,7 +96,7 @@ def run(
             cases = loaded.cases if which_cases == "all" else loaded.cases[:1]
     build_missing(loaded, store, cases)
 
-    from .runner import Cell, measure
+    from .runner import Cell, measure, write_note
 
     done: list[Measured] = []
     cells = [Cell(case, method, instance, seed) for case in cases for seed in seeds]
@@ -93,14 +106,15 @@ def run(
         if save_weights:
             name = f"{cell.method.name}-{cell.case.id}-seed{cell.seed}.safetensors"
             weights = save_weights / loaded.task.name / name
-        measured = measure(loaded, store, cell, out, again=again, save_weights=weights)
+        measured = measure(
+            loaded, store, cell, out, again=again, save_weights=weights, isolation=isolation
+        )
         done.append(measured)
         if measured.reused:
             when = measured.record.started_at
             say(f"measured before by the same code, at {when}; --again measures anew")
+        note = write_note(measured.record, measured.path, measured.trace)
         if measured.record.status != "ok":
-            note = measured.path.with_suffix(".traceback.txt")
-            note.write_text(measured.trace or f"{measured.record.error}\n")
             say(f"{cell.label}: {measured.record.status}: {measured.record.error} ({note})")
     _print_records(loaded, done, output)
     say(f"records: {out / loaded.task.name / method.name}")

@@ -30,6 +30,7 @@ from tqdm import tqdm
 
 from . import data, models, training
 from .data import DataSet, Samples
+from .executor import die_with_parent
 from .metrics import Readout, compact
 from .records import parse_readout, readout_bytes, sha256_of
 from .store import Store, say
@@ -405,7 +406,7 @@ def _ensure_in_processes(
     queue = context.SimpleQueue()
     callbacks = [_on_bar(bar, ref.label) for ref in refs]
     with ProcessPoolExecutor(
-        num_workers(loaded.device, len(refs)), context, _start_worker, (queue, os.getpid())
+        num_workers(loaded.device, len(refs)), context, _start_worker, (queue,)
     ) as pool:
         pending: dict[Future[float], ModelRef] = {
             pool.submit(_train_in_worker, loaded.task, store.root, number, ref.seed, ref.case): ref
@@ -430,9 +431,10 @@ def _ensure_in_processes(
 _worker: dict[str, Any] = {}
 
 
-def _start_worker(queue: Any, parent: int) -> None:
+def _start_worker(queue: Any) -> None:
+    die_with_parent()
     torch.set_num_threads(1)
-    _worker.update(queue=queue, parent=parent)
+    _worker["queue"] = queue
 
 
 def _train_in_worker(
@@ -447,8 +449,6 @@ def _train_in_worker(
 
     def on_step(step: Step) -> None:
         nonlocal last
-        if os.getppid() != _worker["parent"]:
-            os._exit(1)  # the run was killed: leave the core to its successor
         now = time.perf_counter()
         if now - last > 0.5 or step.step == step.num_steps:
             last = now

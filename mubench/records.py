@@ -95,6 +95,8 @@ class Record(_Part):
     """All of them, defaults included."""
     seed: int
     status: Status
+    isolated: bool = False
+    """Whether it ran in a process of its own, golds and scored data out of its reach."""
     error: str | None = None
     """For another status than `ok`: what happened, in a line."""
     metrics: dict[str, Metric] = {}

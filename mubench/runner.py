@@ -1,8 +1,8 @@
 """One cell: one method on one case with one seed, measured into one record.
 
-The clock runs around `unlearn()` alone. Golds are read only after it has stopped. What a method
-returns is never run as it is: its weights are checked and put into a network that the harness
-built, and that network is scored.
+The clock runs around `unlearn()` alone, in this process or in one of its own (`isolate`). Golds are
+read only after it has stopped. What a method returns is never run as it is: its weights are checked
+and put into a network that the harness built, and that network is scored.
 """
 
 import io
@@ -10,8 +10,7 @@ import platform
 import resource
 import subprocess
 import sys
-import time
-import traceback
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -21,21 +20,23 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from . import golds, metrics, training
+from . import golds, honesty, metrics, training
+from .attempt import BadModelError, Inputs, Outcome, attempt, describe_error
 from .golds import LoadedTask
+from .isolate import Described, Isolation, time_limit
 from .methods import MethodClass, resolved_parameters
 from .metrics import Readout
-from .problem import GOLD_LABELS, Meter, Method, Problem
+from .problem import GOLD_LABELS, Meter, Method
 from .records import (
     Cost,
     GoldReference,
     Metric,
     Record,
-    Status,
     gold_path,
     parse_readout,
     read_record,
@@ -50,18 +51,22 @@ from .task import Case, derive_seed, digest
 PACKAGES = ("mubench", "torch", "torchvision", "timm", "numpy", "scikit-learn", "scipy")
 
 
-class BadModelError(RuntimeError):
-    """What a method returned is not the original's architecture with finite weights."""
-
-
 @dataclass(frozen=True)
 class Cell:
     """What is to be measured."""
 
     case: Case
-    method: MethodClass
-    instance: Method
+    method: MethodClass | Described
+    instance: Method | None  # None: only an isolated process imports the method
     seed: int
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """All parameters of the method."""
+        if isinstance(self.method, Described):
+            return self.method.parameters
+        assert self.instance
+        return resolved_parameters(self.instance)
 
     @property
     def label(self) -> str:
@@ -87,6 +92,7 @@ def measure(
     *,
     again: bool = False,
     save_weights: Path | None = None,
+    isolation: Isolation | None = None,
 ) -> Measured:
     """Measures a cell and writes its record; original and golds must be cached.
 
@@ -97,52 +103,42 @@ def measure(
         results: folder of records.
         again: measure even if the same code has measured the same cell before.
         save_weights: where to put the unlearned model's weights as safetensors, if anywhere.
+        isolation: where to run a cell whose method is only described.
 
     Returns:
         The record, whatever became of the method: one that raises has a status that says so.
     """
-    record = _blank_record(loaded, cell)
+    record = blank_record(loaded, cell)
     path = record_path(results, record)
-    if not again and not save_weights and (earlier := _earlier(path, record)):
-        return Measured(earlier, path, reused=True)
+    if not again and not save_weights and (found := earlier(path, record)):
+        return Measured(found, path, reused=True)
 
-    meter = Meter()
-    problem = _make_problem(loaded, store, cell, meter)
-    device = loaded.device
+    inputs = _inputs(loaded, store, cell)
     step_seconds = _time_steps(loaded)
-    trace, error, unlearned = "", None, None
-    status: Status = "ok"
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    printed = io.StringIO()
-    training.synchronise(device)
-    started = time.perf_counter()
-    try:
-        # stdout is for data only: what a method prints there is not ours to pass on as such
-        with redirect_stdout(printed), training.forked_rng(device):
-            torch.manual_seed(problem.seed_for("global"))
-            returned = cell.instance.unlearn(problem)
-        training.synchronise(device)
-        seconds = time.perf_counter() - started
-        unlearned = _rebuild(loaded, returned)
-    except Exception as raised:
-        seconds = time.perf_counter() - started
-        status = "diverged" if isinstance(raised, training.Diverged) else "error"
-        error = f"{type(raised).__name__}: {raised}".partition("\n")[0]
-        trace = traceback.format_exc()
-    peak_memory_bytes = _peak_memory_bytes(device)
+    if isinstance(cell.method, Described):
+        assert isolation
+        retrain_seconds = median(step_seconds) * _retrain_steps(loaded, cell.case)
+        limit_seconds = time_limit(record.budget, retrain_seconds)
+        outcome = isolation.run(cell.method, inputs, limit_seconds)
+    else:
+        assert cell.instance
+        outcome = _attempt_here(cell.instance, inputs)
     step_seconds += _time_steps(loaded)
-    if unlearned is not None and not _is_finite(unlearned):
-        status, error, unlearned = "diverged", "the returned weights are not all finite", None
-    if printed.getvalue():
-        sys.stderr.write(printed.getvalue())
+    if outcome.printed:
+        sys.stderr.write(outcome.printed)
+    unlearned = _accept(loaded, outcome)
 
-    cost = _cost(loaded, cell, meter, seconds, median(step_seconds), peak_memory_bytes)
-    flags = []
+    cost = _cost(loaded, cell.case, outcome, median(step_seconds))
+    flags = list(outcome.flags)
     if cost.epochs_equivalent > record.budget * cost.retrain_epochs_equivalent:
         flags.append("over-budget")
     record = record.model_copy(
-        update={"status": status, "error": error, "cost": cost, "flags": tuple(flags)}
+        update={
+            "status": outcome.status,
+            "error": outcome.error,
+            "cost": cost,
+            "flags": tuple(flags),
+        }
     )
     content = None
     if unlearned is not None:
@@ -152,44 +148,59 @@ def measure(
             record = record.model_copy(update={"status": "diverged", "error": str(bad)})
         else:
             content = readout_bytes(readout)
-            record = _score(loaded, store, cell, record, readout, content, problem, results)
+            record = _score(loaded, store, cell, record, unlearned, readout, content,
+                            outcome.reports, results)  # fmt: skip
             if save_weights:
                 _save_weights(unlearned, save_weights)
-    return Measured(record, write_record(results, record, content), reused=False, trace=trace)
+    written = write_record(results, record, content)
+    return Measured(record, written, reused=False, trace=outcome.trace)
 
 
-def _earlier(path: Path, record: Record) -> Record | None:
+def write_note(record: Record, path: Path, text: str) -> Path:
+    """Puts what happened beside the record of a failure; away with it where there is none."""
+    note = path.with_suffix(".traceback.txt")
+    if record.status == "ok":
+        note.unlink(missing_ok=True)
+    else:
+        write_atomic(note, f"{text or record.error}\n".encode())
+    return note
+
+
+def earlier(path: Path, record: Record) -> Record | None:
+    """The whole record of a success that lies there and measures the same, if any."""
     if not path.is_file():
         return None
     try:
-        earlier = read_record(path)
+        found = read_record(path)
         readout = path.with_suffix(".npz").read_bytes()
     except (ValueError, OSError):
         return None
-    whole = earlier.status == "ok" and sha256_of(readout) == earlier.readout_sha256
-    return earlier if whole and earlier.measures_the_same_as(record) else None
+    whole = found.status == "ok" and sha256_of(readout) == found.readout_sha256
+    return found if whole and found.measures_the_same_as(record) else None
 
 
-def _make_problem(loaded: LoadedTask, store: Store, cell: Cell, meter: Meter) -> Problem:
-    forget, retain = loaded.split(cell.case)
+def _inputs(loaded: LoadedTask, store: Store, cell: Cell) -> Inputs:
     requires = cell.method.requires
+    forget, retain = loaded.split(cell.case)
     access: dict[str, Any] = {"forget": forget, "retain": retain}
-    # copies, as the others are: the next method gets them as they were
-    access["holdout"] = loaded.holdout[torch.arange(len(loaded.holdout))]
+    if "holdout" in requires:  # a copy, as the others are: the next method gets it as it was
+        access["holdout"] = loaded.holdout[torch.arange(len(loaded.holdout))]
     if "training_log" in requires:
         access["training_log"] = golds.training_log(store, loaded.original)
     if GOLD_LABELS in requires:
         access[GOLD_LABELS] = _gold_labels(loaded, store, cell.case)
-    return Problem(
-        original=golds.load_weights(loaded, store, loaded.original),
-        fresh=loaded.fresh,
-        access=access,
+    return Inputs(
+        original=golds.load_weights(loaded, store, loaded.original).state_dict(),
+        access={name: access[name] for name in requires},
         requires=requires,
+        num_forget=len(forget),
         num_classes=len(loaded.data.class_names),
+        channels=loaded.train.images.shape[1],
+        data=loaded.task.data,
+        model=loaded.task.model,
         recipe=loaded.task.train,
-        pipeline=loaded.pipeline,
         seed=derive_seed("method seed", cell.seed),
-        meter=meter,
+        device=loaded.device,
     )
 
 
@@ -207,16 +218,42 @@ def _time_steps(loaded: LoadedTask) -> list[float]:
     return training.step_seconds(loaded.fresh(0), loaded.train, loaded.task.train, loaded.pipeline)
 
 
-def _rebuild(loaded: LoadedTask, returned: object) -> nn.Module:
+def _attempt_here(method: Method, inputs: Inputs) -> Outcome:
+    device, meter, printed = inputs.device, Meter(), io.StringIO()
+    problem = inputs.problem(meter)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    # stdout is for data only: what a method prints there is not ours to pass on as such
+    with redirect_stdout(printed):
+        outcome = attempt(method, problem, meter)
+    outcome.peak_memory_bytes = _peak_memory_bytes(device)
+    outcome.printed = printed.getvalue()
+    return outcome
+
+
+def _accept(loaded: LoadedTask, outcome: Outcome) -> nn.Module | None:
+    """The network to be scored; None, and the outcome says why, where there is nothing to score."""
+    if outcome.weights is None:
+        return None
+    try:
+        model = _rebuild(loaded, outcome.weights)
+    except BadModelError as bad:
+        outcome.status, outcome.error = "error", describe_error(bad)
+        return None
+    if not all(bool(value.isfinite().all()) for value in model.state_dict().values()):
+        outcome.status, outcome.error = "diverged", "the returned weights are not all finite"
+        return None
+    return model
+
+
+def _rebuild(loaded: LoadedTask, given: Mapping[str, Tensor]) -> nn.Module:
     """A network of the harness's own with the returned weights.
 
     Raises:
-        BadModelError: not a module, or other names, shapes or dtypes than the original's.
+        BadModelError: other names, shapes or dtypes than the original's.
     """
-    if not isinstance(returned, nn.Module):
-        raise BadModelError(f"unlearn() returned {type(returned).__name__}, not an nn.Module")
     model = loaded.fresh(0)
-    expected, given = model.state_dict(), returned.state_dict()
+    expected = model.state_dict()
     if missing := expected.keys() - given.keys():
         raise BadModelError(f"the returned model has no {sorted(missing)[0]}")
     if extra := given.keys() - expected.keys():
@@ -233,10 +270,6 @@ def _rebuild(loaded: LoadedTask, returned: object) -> nn.Module:
     return model.to(memory_format=torch.channels_last).eval()
 
 
-def _is_finite(model: nn.Module) -> bool:
-    return all(bool(value.isfinite().all()) for value in model.state_dict().values())
-
-
 def _save_weights(model: nn.Module, path: Path) -> None:
     tensors = {
         name: value.cpu().clone(memory_format=torch.contiguous_format)
@@ -245,26 +278,24 @@ def _save_weights(model: nn.Module, path: Path) -> None:
     write_atomic(path, safetensors.torch.save(tensors))
 
 
-def _cost(
-    loaded: LoadedTask,
-    cell: Cell,
-    meter: Meter,
-    seconds: float,
-    seconds_per_step: float,
-    peak_memory_bytes: int,
-) -> Cost:
+def _retrain_steps(loaded: LoadedTask, case: Case) -> int:
     recipe = loaded.task.train
+    num_retain = len(loaded.train) - len(loaded.forget_indices(case))
+    return training.num_batches(num_retain, recipe.batch_size) * recipe.epochs
+
+
+def _cost(loaded: LoadedTask, case: Case, outcome: Outcome, seconds_per_step: float) -> Cost:
     num_train = len(loaded.train)
-    num_retain = num_train - len(loaded.forget_indices(cell.case))
-    num_steps = training.num_batches(num_retain, recipe.batch_size) * recipe.epochs
+    num_retain = num_train - len(loaded.forget_indices(case))
+    meter = Meter(outcome.forward_samples, outcome.backward_samples)
     return Cost(
-        seconds=seconds,
-        retrain_seconds=seconds_per_step * num_steps,
+        seconds=outcome.seconds,
+        retrain_seconds=seconds_per_step * _retrain_steps(loaded, case),
         epochs_equivalent=meter.epochs_equivalent(num_train),
-        retrain_epochs_equivalent=recipe.epochs * num_retain / num_train,
-        forward_samples=meter.forward_samples,
-        backward_samples=meter.backward_samples,
-        peak_memory_bytes=peak_memory_bytes,
+        retrain_epochs_equivalent=loaded.task.train.epochs * num_retain / num_train,
+        forward_samples=outcome.forward_samples,
+        backward_samples=outcome.backward_samples,
+        peak_memory_bytes=outcome.peak_memory_bytes,
     )
 
 
@@ -273,15 +304,18 @@ def _score(
     store: Store,
     cell: Cell,
     record: Record,
+    unlearned: nn.Module,
     readout: Readout,
     content: bytes,
-    problem: Problem,
+    reports: Mapping[str, np.ndarray[Any, Any]],
     results: Path,
 ) -> Record:
     refs = loaded.golds(cell.case)
     contents = [golds.gold_readout(loaded, store, ref) for ref in refs]
     readouts = [parse_readout(c, ref.label) for c, ref in zip(contents, refs, strict=True)]
-    scores = metrics.score(readout, readouts, problem.reports)
+    scores = metrics.score(readout, readouts, reports)
+    original = golds.load_weights(loaded, store, loaded.original)
+    flags = honesty.flags(unlearned, original, readout, readouts)
     references = tuple(
         GoldReference(key=ref.key, seed=ref.seed, readout_sha256=sha256_of(c))
         for ref, c in zip(refs, contents, strict=True)
@@ -290,9 +324,10 @@ def _score(
         update={
             "metrics": {name: Metric(**asdict(s)) for name, s in scores.items()},
             "floor": {name: Metric(**asdict(s)) for name, s in metrics.floor(readouts).items()},
+            "flags": (*record.flags, *flags),
             "golds": references,
             "readout_sha256": sha256_of(content),
-            "reports": {name: values.tolist() for name, values in problem.reports.items()},
+            "reports": {name: values.tolist() for name, values in reports.items()},
         }
     )
     for reference, gold_content in zip(references, contents, strict=True):
@@ -300,7 +335,8 @@ def _score(
     return scored
 
 
-def _blank_record(loaded: LoadedTask, cell: Cell) -> Record:
+def blank_record(loaded: LoadedTask, cell: Cell) -> Record:
+    """The record of a cell before it is measured: what it is of, made by which code, where."""
     task, method = loaded.task, cell.method
     return Record(
         task=task.id,
@@ -315,9 +351,10 @@ def _blank_record(loaded: LoadedTask, cell: Cell) -> Record:
         harness_sha256=_harness_sha256(),
         requires=tuple(sorted(method.requires)),
         control=method.is_control,
-        parameters=resolved_parameters(cell.instance),
+        parameters=cell.parameters,
         seed=cell.seed,
         status="ok",
+        isolated=isinstance(method, Described),
         budget=task.measure.budget,
         device=_device_name(loaded.device),
         threads=torch.get_num_threads(),

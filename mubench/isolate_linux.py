@@ -1,0 +1,140 @@
+"""What Linux offers to wall a process in. On other systems only the memory limit is asked for.
+
+Namespaces need no privileges where the kernel lets users have their own, which some distributions
+and most containers forbid: then `enter_namespaces` says why, and the caller goes on without.
+"""
+
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+IS_LINUX = sys.platform == "linux"
+
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 1, 2, 4, 8, 0x4000, 0x40000
+PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 24, 36, 38
+CAPABILITY_VERSION_3 = 0x20080522
+
+
+def _call(name: str, *arguments: object) -> None:
+    """A function of libc that returns 0.
+
+    Raises:
+        OSError: it does not.
+    """
+    function = getattr(ctypes.CDLL(None, use_errno=True), name)
+    if function(*arguments) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+
+
+def _prctl(option: int, value: int) -> None:
+    _call("prctl", *map(ctypes.c_ulong, (option, value, 0, 0, 0)))
+
+
+def die_with_parent() -> None:
+    """Has the kernel kill this process when its parent is gone."""
+    if IS_LINUX:
+        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def adopt_orphans() -> None:
+    """Makes descendants whose parent dies children of this process."""
+    if IS_LINUX:
+        _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def enter_namespaces() -> str | None:
+    """Gives this process users and mounts of its own; its next child will be process 1 of its own.
+
+    Returns:
+        None, or why that could not be.
+    """
+    if not IS_LINUX:
+        return f"{sys.platform} has no namespaces"
+    user, group = os.getuid(), os.getgid()
+    try:
+        _call("unshare", CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS)
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+    except OSError as error:
+        return f"this system gives no namespaces ({error.strerror})"
+    return None
+
+
+def hide(folders: Iterable[str]) -> str | None:
+    """Lays an empty folder over each of these, and a /proc of this namespace over the old.
+
+    Returns:
+        None, or why that could not be.
+    """
+    try:
+        _mount(None, "/", None, MS_REC | MS_PRIVATE)
+        for folder in folders:
+            _mount("none", folder, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    except OSError as error:
+        return f"this system mounts nothing for us ({error.strerror})"
+    return None
+
+
+def _mount(source: str | None, target: str, kind: str | None, flags: int) -> None:
+    source_bytes, kind_bytes = (text.encode() if text else None for text in (source, kind))
+    _call("mount", source_bytes, target.encode(), kind_bytes, ctypes.c_ulong(flags), None)
+
+
+def drop_privileges() -> None:
+    """Gives up every capability for good, so that what was mounted here stays where it is."""
+    if not IS_LINUX:
+        return
+    with contextlib.suppress(OSError):  # ends at the last capability that the kernel knows
+        for capability in range(64):
+            _prctl(PR_CAPBSET_DROP, capability)
+    _prctl(PR_SET_NO_NEW_PRIVS, 1)
+    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
+    _call("capset", header, (ctypes.c_uint32 * 6)())
+
+
+def limit_memory(num_bytes: int) -> None:
+    """Lets this process, and each process that it makes, have so much data in memory, no more."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Not RLIMIT_AS: CUDA reserves address space by the terabyte, and the libraries take gigabytes.
+    resource.setrlimit(resource.RLIMIT_DATA, (num_bytes, num_bytes))
+
+
+def physical_memory_bytes() -> int:
+    """What this machine, or the control group that the process is in, has."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        group = int(Path("/sys/fs/cgroup/memory.max").read_text())
+    except (OSError, ValueError):  # no such file, or "max"
+        return total
+    return min(total, group)
+
+
+def kill_descendants() -> None:
+    """Kills what stems from this process; must have adopted orphans, or be process 1."""
+    if os.getpid() == 1:
+        os.kill(-1, signal.SIGKILL)  # all of this namespace but process 1
+        return
+    for pid in _descendants(os.getpid()):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _descendants(root: int) -> list[int]:
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # gone in the meantime
+            # "pid (name) state parent ...", and the name can hold anything
+            parents[int(entry.parent.name)] = int(entry.read_text().rpartition(")")[2].split()[1])
+    found = [root]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return found[1:]

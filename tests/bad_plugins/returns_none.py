@@ -1,0 +1,12 @@
+"""Forgets to return."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bad:
+    requires: ClassVar[frozenset[str]] = frozenset({"forget"})
+
+    def unlearn(self, problem):
+        problem.original.train()
