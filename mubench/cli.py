@@ -12,6 +12,7 @@ from .cli_board import leaderboard, plot, regress
 from .cli_gold import gold
 from .cli_run import run
 from .cli_shared import examples, usage_errors
+from .cli_sweep import sweep
 
 
 @click.group(
@@ -31,7 +32,7 @@ def main() -> None:
     """
 
 
-for command in (run, gold, leaderboard, plot, regress):
+for command in (run, sweep, gold, leaderboard, plot, regress):
     main.add_command(command)
 
 
