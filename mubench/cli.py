@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from .cli_author import check, new_method, submit, verify
 from .cli_board import leaderboard, plot, regress
 from .cli_gold import gold
 from .cli_run import run
@@ -32,7 +33,7 @@ def main() -> None:
     """
 
 
-for command in (run, sweep, gold, leaderboard, plot, regress):
+for command in (run, sweep, gold, leaderboard, plot, regress, check, new_method, submit, verify):
     main.add_command(command)
 
 

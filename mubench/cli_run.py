@@ -175,8 +175,8 @@ def _table(loaded: "LoadedTask", done: "Sequence[Measured]") -> str:
     ]  # fmt: skip
     aligned = ("left", "left", *["right"] * 8, "left")
     lines = [tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=aligned)]
-    if scored := next((m.record for m in done if m.record.metrics), None):
-        lines += ["", _legend(loaded, scored)]
+    if scored := [measured.record for measured in done if measured.record.metrics]:
+        lines += ["", _legend(scored)]
     lines.append(_still_needed(loaded, done))
     return "\n".join(lines)
 
@@ -191,16 +191,18 @@ def _metric_cells(metrics: "dict[str, Metric]") -> list[str]:
     ]
 
 
-def _legend(loaded: "LoadedTask", record: "Record") -> str:
-    metrics = record.metrics
+def _legend(records: "Sequence[Record]") -> str:
+    metrics, first = records[0].metrics, records[0]
+    easy = sorted({record.metrics["all_easy_rate"].value for record in records})
+    all_easy = f"{easy[0]:.3f}" + f" to {easy[-1]:.3f}, by case" * (len(easy) > 1)
     return (
         f"delta: points between the accuracies on D_f (n = {metrics['delta'].count}) of the method"
-        f" and of each of {len(record.golds)} golds; test acc in %, n ="
+        f" and of each of {len(first.golds)} golds; test acc in %, n ="
         f" {metrics['test_accuracy'].count}.\n"
         f"label acc: share of D_f where method and gold are right together or wrong together;"
-        f" calling every sample\neasy gets {metrics['all_easy_rate'].value:.3f}."
-        f" x retrain: share of the retraining time on {record.threads} thread(s) of"
-        f" {record.device}."
+        f" calling every sample\neasy gets {all_easy}."
+        f" x retrain: share of the retraining time on {first.threads} thread(s) of"
+        f" {first.device}."
     )
 
 

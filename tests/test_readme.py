@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,8 @@ def test_nothing_else_stands_in_the_readme():
 def test_every_command_is_well_formed(line, tmp_path, monkeypatch):
     """Parsed by the real parser: names of commands, options and choices are right."""
     monkeypatch.chdir(tmp_path)
-    Path("golds.zip").touch()
+    for name in ("golds.zip", "grid.toml"):
+        Path(name).touch()
     words = shlex.split(line)[1:]
     command, context = main, None
     while hasattr(command, "commands"):
@@ -53,10 +55,14 @@ def test_every_command_on_digits_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (plugin,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     Path("mine.py").write_text(plugin)
+    grid, *_ = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    Path("grid.toml").write_text(grid)
     runner = CliRunner()
     first = SETUP[0].rpartition(".venv/bin/")[2]
     for line in [first, *COMMANDS]:
         if "cifar" in line:
             continue  # run by test_real, with a recipe that fits a test
+        if line.startswith("mubench regress baseline"):
+            shutil.copytree("results", "baseline")
         result = runner.invoke(main, shlex.split(line)[1:])
         assert result.exit_code == 0, (line, result.output)
