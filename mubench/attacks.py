@@ -18,10 +18,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.special import log_softmax
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score, roc_curve
-from sklearn.model_selection import RepeatedStratifiedKFold
-from sklearn.preprocessing import StandardScaler
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -82,6 +78,12 @@ def mia_lr_loss(member_losses_N: Floats, nonmember_losses_M: Floats) -> Attack |
     """
     if min(len(member_losses_N), len(nonmember_losses_M)) < FOLDS:
         return None
+    # here: a second to import, and only scoring needs it
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import RepeatedStratifiedKFold
+    from sklearn.preprocessing import StandardScaler
+
     losses = np.concatenate([member_losses_N, nonmember_losses_M])
     features = np.minimum(losses, LOSS_CAP)[:, None]
     is_member = np.repeat([True, False], [len(member_losses_N), len(nonmember_losses_M)])
@@ -105,6 +107,8 @@ def mia_lr_loss(member_losses_N: Floats, nonmember_losses_M: Floats) -> Attack |
 
 def _tpr(is_member: Bools, scores: Floats) -> float:
     """The highest true positive rate with a false positive rate of at most 1%."""
+    from sklearn.metrics import roc_curve
+
     fpr, tpr, _ = roc_curve(is_member, scores, drop_intermediate=False)
     return float(tpr[fpr <= FPR].max())
 

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.special import rel_entr, softmax
-from sklearn.metrics import roc_auc_score
 
 from .attacks import (
     Attack,
@@ -276,6 +275,8 @@ def _report_scores(
         scores |= _balanced("predictor_balanced_accuracy", reports["easy"], golds)
     mixed = _with_both(golds)
     if "easy_score" in reports and mixed:
+        from sklearn.metrics import roc_auc_score  # here: a second to import, and seldom needed
+
         aucs = [roc_auc_score(gold.forget_right_N, reports["easy_score"]) for gold in mixed]
         scores["predictor_auroc"] = Score(float(np.mean(aucs)), count)
     return scores

@@ -11,16 +11,13 @@ import inspect
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
-import timm
 import torch
 from pydantic import BaseModel, ValidationError
-from timm.models.resnet import ResNet
 from torch import nn
 
 from .allcnn import AllCNN, AllCNNOptions
 from .suggest import did_you_mean
 from .task import ModelSpec
-from .vit import VisionTransformer, ViTOptions
 
 LARGEST_SMALL_IMAGE = 64
 """Pixels on a side up to which a ResNet gets the stem that is usual for CIFAR."""
@@ -125,6 +122,8 @@ def _make(spec: ModelSpec, num_classes: int, channels: int, image_size: int) -> 
                 options=_read_options(spec, AllCNNOptions),
             )
         case "vit":
+            from .vit import VisionTransformer, ViTOptions  # here: imports timm
+
             return VisionTransformer(
                 num_classes=num_classes,
                 channels=channels,
@@ -158,6 +157,9 @@ def _wrong_options(
 
 
 def _make_timm(spec: ModelSpec, num_classes: int, channels: int, image_size: int) -> nn.Module:
+    import timm  # here: two seconds, and not every network needs it
+    from timm.models.resnet import ResNet
+
     name = spec.name
     known = timm.list_models()
     if name not in known:
@@ -231,6 +233,8 @@ def _replace_stem(model: Any, *, plain: bool, small: bool) -> None:
 
 def _check_timm_options(spec: ModelSpec, arguments: dict[str, Any]) -> None:
     """Refuses what the network's class does not take, such as timm's options to load weights."""
+    import timm
+
     with torch.random.fork_rng(devices=[]):  # the weights are to be those without options
         kind = type(timm.create_model(spec.name, pretrained=False))
     known = sorted(

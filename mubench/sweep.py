@@ -152,7 +152,7 @@ def run(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, Done] | 
         ended, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
         if not ended:
             yield None
-        for future in ended:
+        for future in [one for one in running if one in ended]:  # in the order they were begun
             job = running.pop(future)
             try:
                 done = future.result()

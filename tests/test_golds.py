@@ -237,6 +237,7 @@ def run_build(folder, cache, **options):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_processes_train_a_gold_once(tmp_path):
     cache = tmp_path / "cache"
     builds = [run_build(tmp_path, cache) for _ in range(2)]

@@ -30,12 +30,14 @@ def test_tox_has_installed_it():
     assert entry.dist.name == "mubench-dampening"
 
 
+@pytest.mark.slow
 def test_it_passes_its_own_test(site, tmp_path):
     shutil.copytree(PLUGIN / "tests", tmp_path / "tests")
     printed = succeed("pytest", "-q", "-p", "no:cacheprovider", cwd=tmp_path, site=site)
     assert "38 passed" in printed
 
 
+@pytest.mark.slow
 def test_it_is_a_method_like_any_other(site, tmp_path):
     listed = succeed("mubench", "list", "methods", cwd=tmp_path, site=site)
     assert "mubench-dampening 0.1.0" in listed

@@ -67,6 +67,7 @@ def test_the_project_is_the_entry_point(folder):
     assert entry == {"gentle-ascent": "gentle_ascent:GentleAscent"}
 
 
+@pytest.mark.slow
 def test_it_passes_its_own_test_as_written(folder, tmp_path):
     site = tmp_path / "site"
     install(folder, site)

@@ -382,6 +382,7 @@ def swept(tiny, tiny_store, tmp_path_factory) -> Swept:
     return Swept(folder, kept, started_at(results), ends)
 
 
+@pytest.mark.slow
 def test_a_sweep_leaves_a_record_of_each_cell(swept):
     records = [read_record(Path(path)) for path in swept.all]
     methods = (("finetune", 0.01), ("finetune", 0.1), ("original", None))
@@ -391,12 +392,14 @@ def test_a_sweep_leaves_a_record_of_each_cell(swept):
     assert all(r.status == "ok" and r.isolated and r.threads == 1 for r in records)
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on_where_it_was(swept):
     assert swept.ends
     assert swept.kept
     assert swept.kept.items() <= swept.all.items()
 
 
+@pytest.mark.slow
 def test_numbers_are_those_of_a_plain_run(swept, tiny, tiny_store, tmp_path):
     (path,) = [p for p in swept.all if (r := read_record(Path(p))).case == "b-6"
                and r.parameters.get("lr") == 0.1]  # fmt: skip
@@ -411,6 +414,7 @@ def test_numbers_are_those_of_a_plain_run(swept, tiny, tiny_store, tmp_path):
     assert read_record(Path(path)).readout_sha256 == here.readout_sha256
 
 
+@pytest.mark.slow
 def test_a_method_added_later_runs_alone_and_its_failure_is_the_exit_code(swept, tiny_store):
     reference = bad("raises_in_unlearn")
     grid = swept.folder / "grid.toml"
