@@ -71,8 +71,10 @@ def _scatter(axes: Axes, board: TaskBoard, looks: Looks, measure: str) -> None:
         half_width = floor.half_width or 0
         low, high = max(floor.mean - half_width, 0), floor.mean + half_width
         axes.axhspan(low, high, color=FLOOR, lw=0, zorder=0)
+        axes.axhline(floor.mean, color=GREY, lw=0.6, zorder=0)
         word = axes.text(3, high, "floor ", ha="right", va="bottom", fontsize=SIZE, color=GREY)
-        taken.append(word.get_window_extent())
+        taken += [word.get_window_extent()]
+        taken += _segments(axes, [(x, floor.mean) for x in axes.get_xlim()])
     labels = [Label(name(e), x, y, looks[e.method].colour) for x, y, e in points]
     beside_points(axes, labels, taken)
 
@@ -103,9 +105,7 @@ def cases(board: TaskBoard, title: str, looks: Looks) -> Figure:
     height = 1.05 + 0.24 * len(rows)
     footnote = "Dots: cases, mean over seeds. Bars: mean and 95% interval."
     figure = blank(height, board, title, footnote)
-    figure.subplots_adjust(
-        left=0.2, right=0.985, top=1 - 0.55 / height, bottom=0.45 / height, wspace=0.06
-    )
+    figure.subplots_adjust(right=0.985, top=1 - 0.55 / height, bottom=0.45 / height, wspace=0.06)
     panels = (("delta", "δ, points", 1), ("label_gain", "label gain, points (0: all easy)", 100))
     for position, (measure, heading, scale) in enumerate(panels, 1):
         axes = figure.add_subplot(1, 2, position)
@@ -119,6 +119,8 @@ def cases(board: TaskBoard, title: str, looks: Looks) -> Figure:
         axes.tick_params(axis="y", length=0)
         for tick, (_, style, _, _) in zip(axes.get_yticklabels(), rows, strict=False):
             tick.set_color(style.colour)
+    names = [tick.get_window_extent() for tick in figure.axes[0].get_yticklabels()]
+    figure.subplots_adjust(left=max(box.width for box in names) / figure.bbox.width + 0.02)
     return figure
 
 

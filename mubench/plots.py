@@ -78,8 +78,11 @@ def shown(board: TaskBoard) -> list[Entry]:
 
 def name(entry: Entry) -> str:
     """What to call an entry in a plot: with the reason why it is not ranked, if it should be."""
-    ordinary = (Standing.RANKED, Standing.CONTROL)
-    return entry.label if entry.standing in ordinary else f"{entry.label} ({entry.standing})"
+    if entry.standing in (Standing.RANKED, Standing.CONTROL):
+        return entry.label
+    if entry.standing is Standing.PROVISIONAL:
+        return f"{entry.label}*"
+    return f"{entry.label} ({entry.standing})"
 
 
 def draw(boards: Sequence[TaskBoard], folder: Path) -> list[Path]:
