@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from mubench import scaffold
 from mubench.cli import main
-from mubench.methods import configure, load_method
+from mubench.methods import available_methods, configure, load_method
 
 from .packages import install, succeed
 
@@ -107,6 +107,29 @@ def test_the_houses_own_workflow_runs_what_developers_run():
     first, _, last = commands(workflow)
     assert first == ".ci/run"
     assert "mubench verify leaderboard/results --base" in last
+
+
+@pytest.mark.slow
+def test_the_houses_own_gate_works(tmp_path, own_cache):
+    """All but what installs, on the first method and seed of its grid."""
+    workflow = HOUSE.parent / ".github/workflows/regress.yml"
+    if not workflow.is_file():
+        pytest.skip("runs from an installed wheel")
+    grid = tomllib.loads((workflow.parent.parent / "regress.toml").read_text())
+    known = available_methods()
+    assert all(method in known for method in grid["methods"])
+    first = {name: values[:1] for name, values in grid.items()}
+    before = tmp_path / "before/.github/regress.toml"
+    before.parent.mkdir(parents=True)
+    before.write_text("".join(f"{name} = {values}\n" for name, values in first.items()))
+    summary = tmp_path / "summary.md"
+    lines = [step for step in commands(workflow) if "pip" not in step]
+    assert len(lines) == 3
+    for line in lines:
+        line = re.sub("(old|new)/bin/", "", line)
+        succeed("bash", "-euo", "pipefail", "-c", line, cwd=tmp_path,
+                GITHUB_STEP_SUMMARY=str(summary))  # fmt: skip
+    assert "finetune" in summary.read_text()
 
 
 @pytest.mark.slow
