@@ -159,6 +159,7 @@ def test_a_method_that_raises_exits_1_without_a_traceback(folder):
     assert "AccessError" in note.read_text()
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_told_before_it_is_trained(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("MUBENCH_CACHE", str(tmp_path / "empty"))
     result = call(*RUN)

@@ -404,6 +404,7 @@ def test_without_namespaces_processes_are_walled_in_all_the_same(
 
 
 @pytest.mark.skipif(not ON_LINUX, reason="looks for processes in /proc")
+@pytest.mark.slow
 def test_nothing_outlives_a_caller_that_is_killed(tmp_path):
     script = tmp_path / "caller.py"
     script.write_text(

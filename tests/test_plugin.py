@@ -59,6 +59,7 @@ def project(folder, name, module, method="shared", text="raise OSError('broken')
     return folder
 
 
+@pytest.mark.slow
 def test_a_broken_plugin_breaks_no_command_but_its_own(site, tmp_path):
     own = tmp_path / "site"
     install(project(tmp_path / "a", "mubench-broken", "broken_plugin"), own)
@@ -73,6 +74,7 @@ def test_a_broken_plugin_breaks_no_command_but_its_own(site, tmp_path):
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_two_distributions_with_one_name_are_both_named(tmp_path):
     own = tmp_path / "site"
     install(project(tmp_path / "a", "mubench-one", "plugin_one"), own)

@@ -373,6 +373,7 @@ def test_a_rerun_finds_what_the_code_does_not_give(entry):
 PAGE = Path(__file__).parent.parent / "leaderboard/SUBMITTING.md"
 
 
+@pytest.mark.slow
 def test_every_command_of_the_page_works(entry, tmp_path, monkeypatch):
     """In an empty folder, on a task that is smaller than the page's."""
     if not PAGE.is_file():
