@@ -29,19 +29,29 @@ tasks_option = click.option(
 
 @click.command(epilog=examples(
     "mubench leaderboard",
+    "mubench leaderboard --excerpt README.md",
     "mubench leaderboard --check",
     "mubench leaderboard --results results --format csv",
 ))  # fmt: skip
 @results_option
 @click.option("--page", type=click.Path(dir_okay=False, path_type=Path), default=PAGE,
               show_default=True, help="What to write.")  # fmt: skip
-@click.option("--check", is_flag=True, help="Write nothing; exit 1 if the page is stale.")
+@click.option("--excerpt", "excerpt_file", type=click.Path(exists=True, dir_okay=False,
+              path_type=Path), metavar="FILE",
+              help="Keep the tables of another page up to date, too: between its lines "
+              "<!-- board --> and <!-- end of board -->.")  # fmt: skip
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 if a page is stale.")
 @click.option("--format", "output", type=click.Choice(["markdown", "csv", "json"]),
               default="markdown", show_default=True,
               help="csv, json: the tables on stdout, no page.")  # fmt: skip
 @tasks_option
 def leaderboard(
-    results: Path, page: Path, check: bool, output: str, task_files: tuple[str, ...]
+    results: Path,
+    page: Path,
+    excerpt_file: Path | None,
+    check: bool,
+    output: str,
+    task_files: tuple[str, ...],
 ) -> None:
     """Renders the page of all tasks from records.
 
@@ -50,7 +60,7 @@ def leaderboard(
     """
     read, tasks = _read(results, task_files)
     from .board import build
-    from .leaderboard import frame, missing_plots, render
+    from .leaderboard import excerpt, frame, missing_plots, render
 
     boards = build(read.checked, tasks)
     is_stale = False
@@ -60,13 +70,20 @@ def leaderboard(
         click.echo(frame(boards).to_json(orient="records", indent=1, double_precision=15))
     else:
         folder = Path(os.path.relpath(results, page.parent)).as_posix()
-        content = render(boards, read.rejected, folder).encode()
+        pages = {page: render(boards, read.rejected, folder)}
+        if excerpt_file:
+            location = Path(os.path.relpath(page, excerpt_file.parent)).as_posix()
+            with usage_errors():
+                pages[excerpt_file] = excerpt(excerpt_file.read_text("utf-8"), boards, location)
         absent = missing_plots(boards, page.parent)
-        is_stale = check and (not page.is_file() or page.read_bytes() != content or bool(absent))
-        if is_stale:
-            say(f"{page} is stale: run `mubench leaderboard` and `mubench plot`")
-        elif not check:
-            write_atomic(page, content)
+        if check:
+            stale = [path for path, text in pages.items() if not _holds(path, text)]
+            is_stale = bool(stale or absent)
+            for path in stale or [page] * is_stale:
+                say(f"{path} is stale: run `mubench leaderboard` and `mubench plot`")
+        else:
+            for path, text in pages.items():
+                write_atomic(path, text.encode())
             say(f"{page}: {len(read.checked)} records, {len(boards)} tasks")
             if absent:
                 say(f"the page shows {len(absent)} plots that are not there: run `mubench plot`")
@@ -136,6 +153,10 @@ def regress(
     click.echo(show(comparison, rejected))
     if comparison.regressions or rejected:
         sys.exit(1)
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_bytes() == text.encode()
 
 
 def _read(results: Path, task_files: tuple[str, ...]) -> "tuple[Results, list[TaskSpec]]":

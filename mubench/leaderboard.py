@@ -24,6 +24,11 @@ HEADERS = (
     "note",
 )  # fmt: skip
 
+EXCERPT_HEADERS = (
+    "rank", "method", "δ", "test acc %", "act. distance", "label gain", "epochs-eq.", "note"
+)  # fmt: skip
+BEGIN_EXCERPT, END_EXCERPT = "<!-- board -->\n", "<!-- end of board -->\n"
+
 INTRODUCTION = """\
 # Leaderboard
 
@@ -75,6 +80,35 @@ def render(boards: Sequence[TaskBoard], rejected: Sequence[Rejected], folder: st
         parts += ["## Rejected records\n\nNo number on this page comes from these files.\n"]
         parts += [_table(rows, ["file", "why: it"])]
     return "\n".join([*parts, READING])
+
+
+def excerpt(text: str, boards: Sequence[TaskBoard], page: str) -> str:
+    """A text in which the part between two marks is the foremost columns of every task's table.
+
+    Args:
+        text: with the lines `<!-- board -->` and `<!-- end of board -->`.
+        boards: of the tasks.
+        page: the whole page, as seen from the text's file.
+
+    Raises:
+        ValueError: the text has no such lines.
+    """
+    before, begins, rest = text.partition(BEGIN_EXCERPT)
+    _, ends, after = rest.partition(END_EXCERPT)
+    if not (begins and ends):
+        raise ValueError(
+            f"--excerpt: the file has no lines {BEGIN_EXCERPT.strip()} and {END_EXCERPT.strip()}"
+        )
+    columns = [HEADERS.index(name) for name in EXCERPT_HEADERS]
+    align = ["lr"[column in range(2, 12)] for column in columns]
+    parts = []
+    for board in boards:
+        rows = [[row[column] for column in columns] for row in _rows(board)]
+        plot = f"{PLOTS_FOLDER}/{planned(board)[0].stem(board)}.png"
+        parts += [f"[{board.task.id}]({page}), {_count(board.task.num_cases, 'case')}:\n",
+                  _table(rows, EXCERPT_HEADERS, "".join(align)),
+                  f"![{board.task.id}]({Path(page).parent.as_posix()}/{plot})\n"]  # fmt: skip
+    return "".join([before, begins, "\n".join(["", *parts, ""]), ends.lstrip("\n"), after])
 
 
 def frame(boards: Sequence[TaskBoard]) -> pd.DataFrame:
@@ -133,12 +167,7 @@ def _task_section(board: TaskBoard) -> str:
         f"{_count(task.num_cases, 'case')}, {_count(measure.golds, 'gold')} a case, at least "
         f"{_count(measure.seeds, 'seed')} of a method; budget: {retrain}. {_devices(board)}\n",
     ]
-    rows = [_row(entry) for entry in board.entries if entry.standing is not Standing.CONTROL]
-    if board.floor_intervals:
-        cells = ["", "*floor*", *_cells(board.floor_intervals)]
-        rows.append([*cells, "", str(len(board.floor)), "golds against each other"])
-    rows += [_row(entry) for entry in board.entries if entry.standing is Standing.CONTROL]
-    lines += [_table(rows, HEADERS, "ll" + "r" * 10 + "lll"), _plots(board)]
+    lines += [_table(_rows(board), HEADERS, "ll" + "r" * 10 + "lll"), _plots(board)]
     failures = [
         [c.record.method, c.record.case, c.record.seed, c.record.status, c.record.error or ""]
         for entry in board.entries
@@ -163,6 +192,15 @@ def _devices(board: TaskBoard) -> str:
         return f"Measured on {next(iter(counts))}."
     named = "; ".join(f"{device} ({count} records)" for device, count in sorted(counts.items()))
     return f"Seconds cannot be compared throughout: measured on {named}."
+
+
+def _rows(board: TaskBoard) -> list[list[str]]:
+    """A row an entry, then the floor, then the controls."""
+    rows = [_row(entry) for entry in board.entries if entry.standing is not Standing.CONTROL]
+    if board.floor_intervals:
+        cells = ["", "*floor*", *_cells(board.floor_intervals)]
+        rows.append([*cells, "", str(len(board.floor)), "golds against each other"])
+    return rows + [_row(entry) for entry in board.entries if entry.standing is Standing.CONTROL]
 
 
 def _row(entry: Entry) -> list[str]:

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -351,6 +352,28 @@ def test_check(cli):
     assert cli.page.read_bytes() == before
     cli("leaderboard")
     assert cli("leaderboard", "--check").exit_code == 0
+
+
+def test_an_excerpt_is_kept_up_to_date(cli, tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- board -->\nold\n<!-- end of board -->\nafter\n")
+    command = ("leaderboard", "--excerpt", "README.md")
+    cli("plot")
+    assert cli(*command).exit_code == 0
+    text = readme.read_text()
+    assert text.startswith("before\n<!-- board -->\n")
+    assert text.endswith("\n<!-- end of board -->\nafter\n")
+    assert "old" not in text
+    assert "| good " in text
+    for link in re.findall(r"\]\((.*?)\)", text):
+        assert (tmp_path / link).is_file()
+    assert cli(*command, "--check").exit_code == 0
+    readme.write_text(text.replace("| good ", "| best "))
+    stale = cli(*command, "--check")
+    assert stale.exit_code == 1
+    assert "README.md is stale" in stale.stderr
+    readme.write_text("no marks")
+    assert cli(*command).exit_code == 2
 
 
 def test_rejected_records_are_named_and_the_others_rendered(cli):
