@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from .verify import Checked
 
 
-@click.command("new-method", epilog=examples("mubench new-method gentle-ascent"))
+@click.command(
+    "new-method",
+    short_help="Writes a small package around a method that works.",
+    epilog=examples("mubench new-method gentle-ascent"),
+)
 @click.argument("name")
 @click.option("--dir", "parent", type=click.Path(file_okay=False, path_type=Path),
               default=Path(), help="Where the folder NAME is made; default: here.")  # fmt: skip
@@ -30,7 +34,10 @@ def new_method(name: str, parent: Path) -> None:
     say(f"next: cd {folder}, edit {file.name}, and see the commands in its README.md")
 
 
-@click.command(epilog=examples("mubench check tmu", "mubench check ./mine.py:Mine"))
+@click.command(
+    short_help="Tries a method from all sides and says what to change.",
+    epilog=examples("mubench check tmu", "mubench check ./mine.py:Mine"),
+)
 @click.argument("reference", metavar="METHOD")
 def check(reference: str) -> None:
     """Tries a method on a small problem from all sides; each failure says what to change."""
@@ -53,10 +60,11 @@ def check(reference: str) -> None:
 
 
 @click.command(
+    short_help="Gathers a method's records and code as an entry.",
     epilog=examples(
         "mubench submit ./mine.py:Mine --task digits-subset",
         "mubench submit mine --task cifar10-subset --set lr=0.05 --to leaderboard/results",
-    )
+    ),
 )
 @click.argument("reference", metavar="METHOD")
 @TASK
@@ -90,10 +98,11 @@ def submit(
 
 
 @click.command(
+    short_help="Checks entries of the leaderboard.",
     epilog=examples(
         "mubench verify submission",
         "mubench verify leaderboard/results --base origin/main --rerun 2",
-    )
+    ),
 )
 @click.argument("results", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--base", metavar="REVISION",

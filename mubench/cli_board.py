@@ -112,7 +112,7 @@ def plot(results: Path, out: Path, task_files: tuple[str, ...]) -> None:
         sys.exit(1)
 
 
-@click.command(epilog=examples(
+@click.command(short_help="Exits 1 where new records are worse or dearer.", epilog=examples(
     "mubench regress leaderboard/results results",
     "mubench regress baseline --same-job --format markdown > comment.md",
 ))  # fmt: skip

@@ -25,11 +25,12 @@ def _parse_shard(_: object, __: object, text: str | None) -> tuple[int, int]:
 
 
 @click.command(
+    short_help="Measures a grid of methods, tasks, cases and seeds.",
     epilog=examples(
         "mubench sweep grid.toml --dry-run",
         "mubench sweep grid.toml",
         "mubench sweep grid.toml --shard $SLURM_ARRAY_TASK_ID/16",
-    )
+    ),
 )
 @click.argument("grid", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and how long, and stop.")
