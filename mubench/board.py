@@ -226,6 +226,8 @@ def _entry(task: TaskSpec, label: str, records: Sequence[Checked], means: pd.Dat
         for flag, count in sorted(flags.items())
         if flag != "over-budget"
     ]
+    if exposed := sum(not one.record.isolated for one in records):
+        notes.append(f"not isolated in {exposed} of {len(records)} runs")
     if len(sources := {one.record.source_sha256 for one in records}) > 1:
         notes.append(f"{len(sources)} versions of its code")
     if any(one.record.control for one in records):

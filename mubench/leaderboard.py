@@ -61,7 +61,8 @@ READING = """\
 - **Seconds**: the clock around unlearning alone, as stated by the records; of retrain: their share
   of retraining on the same device. **Epochs-equivalent** compares across machines: (forward samples
   + twice the backward samples) / 3 |D|.
-- **Access**: what the method was given; touching anything else would have failed.
+- **Access**: what the method was given; touching anything else would have failed. **Not isolated**:
+  it ran in the harness's own process, where code that looks for golds can find them.
 """
 
 

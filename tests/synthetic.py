@@ -145,7 +145,7 @@ class Lab:
             "golds": references, "readout_sha256": sha256_of(content), "cost": Cost(**cost),
             "budget": 0.5, "flags": ("over-budget",) if over else (), "device": "a processor",
             "threads": 1, "precision": "float32", "versions": {}, "git_revision": None,
-            "started_at": "2026-01-01T00:00:00+00:00",
+            "started_at": "2026-01-01T00:00:00+00:00", "isolated": True,
         }  # fmt: skip
         record = Record(**(fields | changes))
         for reference, gold_content in zip(references, contents, strict=True):

@@ -301,7 +301,10 @@ def test_flags_and_mixed_code_are_shown(lab):
     first, second, *_ = lab.add_entry("m")
     edit(first, flags=["no-op"])
     edit(second, source_sha256="3" * 64)
-    assert entries(lab)["m"].notes == ("no-op in 1 of 4 runs", "2 versions of its code")
+    edit(second, isolated=False)
+    assert entries(lab)["m"].notes == (
+        "no-op in 1 of 4 runs", "not isolated in 1 of 4 runs", "2 versions of its code"
+    )  # fmt: skip
 
 
 # The page
