@@ -359,14 +359,14 @@ def test_check(cli):
 
 def test_an_excerpt_is_kept_up_to_date(cli, tmp_path):
     readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- board -->\nold\n<!-- end of board -->\nafter\n")
+    readme.write_text("before\n<!-- board -->\nwords of before\n<!-- end of board -->\nafter\n")
     command = ("leaderboard", "--excerpt", "README.md")
     cli("plot")
     assert cli(*command).exit_code == 0
     text = readme.read_text()
     assert text.startswith("before\n<!-- board -->\n")
     assert text.endswith("\n<!-- end of board -->\nafter\n")
-    assert "old" not in text
+    assert "words of before" not in text
     assert "| good " in text
     for link in re.findall(r"\]\((.*?)\)", text):
         assert (tmp_path / link).is_file()
