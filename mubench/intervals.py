@@ -13,6 +13,7 @@ from scipy import stats
 from .attacks import Floats
 
 CONFIDENCE = 0.95
+LEAST_CASES = 3  # two say next to nothing about a third: their interval would fill every plot
 ROUNDING = 1e-9
 """Differences up to this are none: two ways to the same number may differ by so much."""
 
@@ -23,7 +24,7 @@ class Interval:
 
     mean: float
     half_width: float | None
-    """None: of a single value, so anything is possible."""
+    """None: of fewer than `LEAST_CASES` values, so anything is possible."""
 
     @property
     def is_below_zero(self) -> bool:
@@ -40,7 +41,7 @@ def mean_intervals(names: Sequence[str], values_CM: Floats) -> dict[str, Interva
     """Of the mean over the rows (cases) of each column (measure), by name."""
     count = len(values_CM)
     means = values_CM.mean(axis=0).tolist()
-    if count < 2:
+    if count < LEAST_CASES:
         return {name: Interval(mean, None) for name, mean in zip(names, means, strict=True)}
     half_widths = values_CM.std(axis=0, ddof=1) * (_t_quantile(count - 1) / count**0.5)
     return {

@@ -10,11 +10,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from .board import Entry, Standing, TaskBoard
 from .canvas import FLOOR, GREY, blank
-from .intervals import Interval, mean_interval
+from .intervals import LEAST_CASES, Interval, mean_interval
 from .labels import Label, at_line_ends
 from .plots import Style, shown
 
-LEAST_CLASSES = 3
 NORMAL = 1.96
 
 
@@ -86,8 +85,7 @@ def _by_size(values: Mapping[str, float]) -> dict[int, list[float]]:
 
 
 def _bands_are_over_classes(board: TaskBoard) -> bool:
-    """Two classes say next to nothing about a third."""
-    return board.task.num_cases // len(board.task.forget.sizes) >= LEAST_CLASSES
+    return board.task.num_cases // len(board.task.forget.sizes) >= LEAST_CASES
 
 
 def _band_note(board: TaskBoard) -> str:
