@@ -41,8 +41,8 @@ READING = """\
 ## How to read the tables
 
 - **± is a 95% interval**: Student's t over the cases, each case being the mean over its seeds. It
-  covers how much cases differ, and is left out below three cases. Two methods are compared by the interval of their difference, paired
-  by case, which is narrower.
+  covers how much cases differ, and is left out below three cases. Two methods are compared by the
+  interval of their difference, paired by case, which is narrower.
 - **δ**: points between the accuracies on D_f of the method and of a gold (a model retrained without
   D_f), mean over the golds; lower is better. Signed: above zero, too little was forgotten.
 - **Activation distance**: mean L2 distance between the softmax outputs on D_f of the method and of
