@@ -192,8 +192,8 @@ def floor(golds: Sequence[Readout]) -> dict[str, Score]:
 def _accuracy_scores(unlearned: Readout, golds: Sequence[Readout]) -> dict[str, Score]:
     """Accuracies and their gaps; `tow` is Tug-of-War (RUM, arXiv:2406.01257)."""
     gaps = np.abs([unlearned.accuracies - gold.accuracies for gold in golds])  # (golds, f r t)
-    gold_right_N = _over_golds([gold.forget_right_N for gold in golds])
-    gold_right_M = _over_golds([gold.test_right_M for gold in golds])
+    gold_right_N = mean_over_golds([gold.forget_right_N for gold in golds])
+    gold_right_M = mean_over_golds([gold.test_right_M for gold in golds])
     retain = float(unlearned.accuracies[1])
     total = unlearned.retain_total
     retain_stderr = math.sqrt(retain * (1 - retain) / (total - 1)) if total > 1 else None
@@ -214,15 +214,15 @@ def _accuracy_scores(unlearned: Readout, golds: Sequence[Readout]) -> dict[str, 
 def _output_scores(unlearned: Readout, golds: Sequence[Readout]) -> dict[str, Score]:
     """Outputs on D_f: L2 distance (arXiv:2205.08096; at most sqrt 2), JS divergence in nats."""
     probs_NK = unlearned.forget_probs_NK
-    mean_gold_NK = _over_golds([gold.forget_probs_NK for gold in golds])
-    distances = [_l2(probs_NK, gold.forget_probs_NK) for gold in golds]
-    divergences = [_js(probs_NK, gold.forget_probs_NK) for gold in golds]
+    mean_gold_NK = mean_over_golds([gold.forget_probs_NK for gold in golds])
+    distances = [l2_distance(probs_NK, gold.forget_probs_NK) for gold in golds]
+    divergences = [js_divergence(probs_NK, gold.forget_probs_NK) for gold in golds]
     same = [unlearned.forget_predictions_N == gold.forget_predictions_N for gold in golds]
     return {
-        "activation_distance": _mean(_over_golds(distances)),
-        "activation_distance_to_mean": _mean(_l2(probs_NK, mean_gold_NK)),
-        "js_divergence": _mean(_over_golds(divergences)),
-        "completeness": _mean(_over_golds(same)),
+        "activation_distance": _mean(mean_over_golds(distances)),
+        "activation_distance_to_mean": _mean(l2_distance(probs_NK, mean_gold_NK)),
+        "js_divergence": _mean(mean_over_golds(divergences)),
+        "completeness": _mean(mean_over_golds(same)),
     }
 
 
@@ -232,8 +232,8 @@ def _label_scores(unlearned: Readout, golds: Sequence[Readout]) -> dict[str, Sco
     `label_gain` is `label_accuracy` less `all_easy_rate`. The two rise and fall together over
     samples, so its paired standard error is the one that the sample test needs.
     """
-    all_easy_N = _over_golds([gold.forget_right_N for gold in golds])
-    agrees_N = _agreement(unlearned.forget_right_N, golds)
+    all_easy_N = mean_over_golds([gold.forget_right_N for gold in golds])
+    agrees_N = agreement(unlearned.forget_right_N, golds)
     return {
         "label_accuracy": _mean(agrees_N),
         "all_easy_rate": _mean(all_easy_N),
@@ -271,7 +271,7 @@ def _report_scores(
         if not np.isfinite(report).all():
             raise ValueError(f"the method's report {name!r} has values that are not finite")
     if "easy" in reports:
-        scores["predictor_label_accuracy"] = _mean(_agreement(reports["easy"], golds))
+        scores["predictor_label_accuracy"] = _mean(agreement(reports["easy"], golds))
         scores |= _balanced("predictor_balanced_accuracy", reports["easy"], golds)
     mixed = _with_both(golds)
     if "easy_score" in reports and mixed:
@@ -289,25 +289,27 @@ def _mean(values_N: Bools | Floats) -> Score:
     return Score(float(np.mean(values_N)), count, stderr)
 
 
-def _over_golds(values: Sequence[Bools | Floats]) -> Floats:
+def mean_over_golds(values: Sequence[Bools | Floats]) -> Floats:
     """The mean over golds of arrays with equal shapes."""
     return np.asarray(np.mean(values, axis=0), dtype=np.float64)
 
 
-def _l2(probs_NK: Floats, others_NK: Floats) -> Floats:
-    distances_N: Floats = np.linalg.norm(probs_NK - others_NK, axis=1)
-    return distances_N
+def l2_distance(probs_XK: Floats, others_XK: Floats) -> Floats:
+    """Between outputs over K classes; any shape X, which broadcasts."""
+    distances_X: Floats = np.linalg.norm(probs_XK - others_XK, axis=-1)
+    return distances_X
 
 
-def _js(probs_NK: Floats, others_NK: Floats) -> Floats:
-    middle_NK = (probs_NK + others_NK) / 2
-    terms_NK = (rel_entr(probs_NK, middle_NK) + rel_entr(others_NK, middle_NK)) / 2
-    return np.asarray(terms_NK.sum(axis=1), dtype=np.float64)
+def js_divergence(probs_XK: Floats, others_XK: Floats) -> Floats:
+    """Between outputs over K classes, in nats; any shape X, which broadcasts."""
+    middle_XK = (probs_XK + others_XK) / 2
+    terms_XK = (rel_entr(probs_XK, middle_XK) + rel_entr(others_XK, middle_XK)) / 2
+    return np.asarray(terms_XK.sum(axis=-1), dtype=np.float64)
 
 
-def _agreement(easy_N: Bools, golds: Sequence[Readout]) -> Floats:
+def agreement(easy_N: Bools, golds: Sequence[Readout]) -> Floats:
     """Per sample, the share of golds that are right where `easy_N` and wrong elsewhere."""
-    return _over_golds([easy_N == gold.forget_right_N for gold in golds])
+    return mean_over_golds([easy_N == gold.forget_right_N for gold in golds])
 
 
 def _balanced(name: str, easy_N: Bools, golds: Sequence[Readout]) -> dict[str, Score]:

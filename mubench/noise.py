@@ -27,7 +27,7 @@ import numpy as np
 from scipy import stats
 
 from .attacks import Floats
-from .recompute import Models, per_sample, recompute
+from .recompute import Models, leave_one_out, per_sample, recompute
 
 QUALITY = {
     "delta": 1, "activation_distance": 1, "label_accuracy": -1, "test_accuracy": -1,
@@ -146,13 +146,12 @@ def _dispersion(golds: Sequence[Models], measure: str) -> float:
 
 def _floor_gap(golds: Models, measure: str) -> float:
     """What divides a gold from the others in a measure; 0 with a single gold."""
-    rows = range(len(golds.right_RN))
-    if len(rows) < 2:
+    count = len(golds.right_RN)
+    if count < 2:
         return 0.0
-    scored = [recompute(golds[[i]], golds[[j for j in rows if j != i]])[0] for i in rows]
-    values = np.array([float(values[measure][0]) for values in scored])
+    values = np.array([float(values[measure][0]) for values in leave_one_out(golds)])
     if measure == "label_accuracy":
         return float(1 - values.mean())
     if measure == "test_accuracy":
-        return float(np.abs(values[:, None] - values).sum() / (len(rows) * (len(rows) - 1)))
+        return float(np.abs(values[:, None] - values).sum() / (count * (count - 1)))
     return float(values.mean())

@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import rel_entr, softmax
+from scipy.special import softmax
 
 from .attacks import Bools, Floats, Ints
+from .metrics import js_divergence, l2_distance
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -144,9 +145,9 @@ def per_sample(models: Models, golds: Models) -> dict[str, Floats]:
     agrees_RN = (models.right_RN[:, None] == golds.right_RN).mean(axis=1)
     return {
         "delta_signed": 100 * (models.right_RN - gold_right_N),
-        "activation_distance": _over_golds(_l2, models, golds),
-        "activation_distance_to_mean": _l2(models.probs_RNK, golds.probs_RNK.mean(axis=0)),
-        "js_divergence": _over_golds(_js, models, golds),
+        "activation_distance": _over_golds(l2_distance, models, golds),
+        "activation_distance_to_mean": l2_distance(models.probs_RNK, golds.probs_RNK.mean(axis=0)),
+        "js_divergence": _over_golds(js_divergence, models, golds),
         "completeness": (models.predictions_RN[:, None] == golds.predictions_RN).mean(axis=1),
         "label_accuracy": agrees_RN,
         "label_gain": agrees_RN - gold_right_N,
@@ -182,21 +183,16 @@ def recompute(models: Models, golds: Models) -> tuple[dict[str, Floats], dict[st
     return values, stderrs
 
 
+def leave_one_out(golds: Models) -> list[dict[str, Floats]]:
+    """What `recompute` gives for each gold against the others; of at least two."""
+    rows = range(len(golds.right_RN))
+    return [recompute(golds[[i]], golds[[j for j in rows if j != i]])[0] for i in rows]
+
+
 def _over_golds(distance: Any, models: Models, golds: Models) -> Floats:
     """Mean over golds of a distance between outputs, (R, N); gold by gold to save memory."""
     total: Floats = sum(distance(models.probs_RNK, probs_NK) for probs_NK in golds.probs_RNK)
     return total / len(golds.probs_RNK)
-
-
-def _l2(probs_RNK: Floats, others_NK: Floats) -> Floats:
-    distances_RN: Floats = np.linalg.norm(probs_RNK - others_NK, axis=2)
-    return distances_RN
-
-
-def _js(probs_RNK: Floats, others_NK: Floats) -> Floats:
-    middle_RNK = (probs_RNK + others_NK) / 2
-    terms_RNK = (rel_entr(probs_RNK, middle_RNK) + rel_entr(others_NK, middle_RNK)) / 2
-    return np.asarray(terms_RNK.sum(axis=2), dtype=np.float64)
 
 
 def _balanced(models: Models, golds: Models) -> dict[str, Floats]:

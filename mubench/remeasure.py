@@ -5,19 +5,19 @@ far as golds agree among themselves and the samples can tell, and cost about the
 """
 
 import ast
-import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from . import metrics
 from .attacks import Floats
 from .golds import LoadedTask
 from .isolate import Described, Isolation
 from .methods import slug
 from .metrics import Readout
-from .records import Record, gold_path, parse_readout, record_path
+from .records import Record, gold_path, parse_readout, record_path, sha256_of
 from .review import SOURCE
 from .runner import Cell, measure
 from .store import Store
@@ -31,7 +31,7 @@ def choose(results: Path, checked: Sequence[Checked], count: int) -> list[Record
     """Records to be measured again: by hash, so that neither side picks them."""
 
     def rank(item: Checked) -> str:
-        return hashlib.sha256((results / item.file).read_bytes()).hexdigest()
+        return sha256_of((results / item.file).read_bytes())
 
     return [item.record for item in sorted(checked, key=rank)[:count]]
 
@@ -125,20 +125,12 @@ def _differences(old: Readout, new: Readout, golds: Sequence[Readout]) -> Iterat
             )
 
 
-def _distances(readout: Readout, golds: Sequence[Readout]) -> Floats:
-    each = [np.linalg.norm(readout.forget_probs_NK - g.forget_probs_NK, axis=1) for g in golds]
-    return np.asarray(np.mean(each, axis=0), dtype=np.float64)
-
-
-def _agreement(readout: Readout, golds: Sequence[Readout]) -> Floats:
-    each = [readout.forget_right_N == gold.forget_right_N for gold in golds]
-    return np.asarray(np.mean(each, axis=0), dtype=np.float64)
-
-
 SAMPLE_VALUES: dict[str, Callable[[Readout, Sequence[Readout]], Floats]] = {
     "forget_accuracy": lambda readout, _: readout.forget_right_N.astype(np.float64),
     "test_accuracy": lambda readout, _: readout.test_right_M.astype(np.float64),
-    "activation_distance": _distances,
-    "label_accuracy": _agreement,
+    "activation_distance": lambda readout, golds: metrics.mean_over_golds(
+        [metrics.l2_distance(readout.forget_probs_NK, gold.forget_probs_NK) for gold in golds]
+    ),
+    "label_accuracy": lambda readout, golds: metrics.agreement(readout.forget_right_N, golds),
 }
 """Metrics as a mean over samples: what a rerun is compared by, sample by sample."""

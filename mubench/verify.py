@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .recompute import Arrays, Models, read_arrays, recompute, same_case
+from .recompute import Arrays, Models, leave_one_out, read_arrays, recompute, same_case
 from .records import Record, gold_path, read_record, record_path, sha256_of
 from .rules import Rules, Thorough, compare_all
 from .task import TaskSpec
@@ -197,10 +197,9 @@ def _read_golds(results: Path, record: Record) -> _Golds:
         sample = readouts[0] if readouts else None
         readouts.append(_read_readout(path, gold.readout_sha256, sample))
     models = Models.of(readouts)
-    rows = range(len(readouts))
     floor: dict[str, tuple[float, ...]] = {}
     if len(readouts) > 1:
-        scored = [recompute(models[[i]], models[[j for j in rows if j != i]])[0] for i in rows]
+        scored = leave_one_out(models)
         names = dict.fromkeys(name for values in scored for name in values)
         floor = {n: tuple(float(values[n][0]) for values in scored if n in values) for n in names}
     means = {name: float(np.mean(each)) for name, each in floor.items()}
