@@ -217,7 +217,8 @@ def _entry(task: TaskSpec, label: str, records: Sequence[Checked], means: pd.Dat
         standing = Standing.FAILED
         kinds = Counter(one.record.status for one in failures)
         notes += [f"{count} x {kind}" for kind, count in sorted(kinds.items())]
-    if any("over-budget" in one.record.flags for one in records):
+    is_control = any(one.record.control for one in records)
+    if not is_control and any("over-budget" in one.record.flags for one in records):
         standing = Standing.OVER_BUDGET
         notes.append("over budget")
     flags = Counter(flag for one in records for flag in one.record.flags)
@@ -230,9 +231,8 @@ def _entry(task: TaskSpec, label: str, records: Sequence[Checked], means: pd.Dat
         notes.append(f"not isolated in {exposed} of {len(records)} runs")
     if len(sources := {one.record.source_sha256 for one in records}) > 1:
         notes.append(f"{len(sources)} versions of its code")
-    if any(one.record.control for one in records):
+    if is_control:
         standing = Standing.CONTROL
-        notes = [note for note in notes if note != "over budget"]
     return replace(entry, standing=standing, notes=tuple(notes))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .cli_shared import DEVICE, TASK, build_missing, examples, load, usage_errors
+from .cli_shared import DEVICE, SETTINGS, TASK, build_missing, examples, load, usage_errors
 from .store import Store, say
 
 if TYPE_CHECKING:
@@ -68,8 +68,7 @@ def check(reference: str) -> None:
 )
 @click.argument("reference", metavar="METHOD")
 @TASK
-@click.option("-s", "--set", "settings", multiple=True, metavar="NAME=VALUE",
-              help="A parameter of the method, as for the runs; repeatable.")  # fmt: skip
+@SETTINGS
 @click.option("--results", type=click.Path(file_okay=False, path_type=Path),
               default=Path("results"), show_default=True, help="Folder of records.")  # fmt: skip
 @click.option("--to", type=click.Path(file_okay=False, path_type=Path), default=Path("submission"),

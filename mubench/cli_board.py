@@ -78,8 +78,10 @@ def leaderboard(
         absent = missing_plots(boards, page.parent)
         if check:
             stale = [path for path, text in pages.items() if not _holds(path, text)]
-            is_stale = bool(stale or absent)
-            for path in stale or [page] * is_stale:
+            if absent and not stale:
+                stale = [page]
+            is_stale = bool(stale)
+            for path in stale:
                 say(f"{path} is stale: run `mubench leaderboard` and `mubench plot`")
         else:
             for path, text in pages.items():

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .cli_shared import CASE, DEVICE, TASK, build_missing, examples, load, usage_errors
+from .cli_shared import (
+    CASE,
+    DEVICE,
+    OUT,
+    SETTINGS,
+    TASK,
+    build_missing,
+    examples,
+    load,
+    usage_errors,
+)
 from .store import Store, say
 
 if TYPE_CHECKING:
@@ -35,19 +45,11 @@ if TYPE_CHECKING:
               show_default=True, help="Where no --case is given.")  # fmt: skip
 @click.option("--seed", "seeds", type=click.IntRange(0), multiple=True, default=(0,),
               show_default=True, help="Of the method; repeatable.")  # fmt: skip
-@click.option(
-    "-s",
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="A parameter of the method; repeatable. `mubench show METHOD` lists them.",
-)
+@SETTINGS
 @click.option("--format", "output", type=click.Choice(["table", "json", "csv"]), default="table",
               show_default=True, help="json: a record a line.")  # fmt: skip
 @DEVICE
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("results"),
-              show_default=True, help="Folder of records.")  # fmt: skip
+@OUT
 @click.option("--again", is_flag=True, help="Measure even what this code has measured before.")
 @click.option("--isolate/--no-isolate", default=False, show_default=True,
               help="Run the method in a process of its own, with limits on time and memory and "

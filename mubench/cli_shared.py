@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -19,6 +20,15 @@ DEVICE = click.option(
 CASE = click.option(
     "--case", "case_ids", multiple=True, metavar="CASE", help="Such as cat-100; repeatable."
 )
+
+SETTINGS = click.option(
+    "-s", "--set", "settings", multiple=True, metavar="NAME=VALUE",
+    help="A parameter of the method; repeatable. `mubench show METHOD` lists them.",
+)  # fmt: skip
+OUT = click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("results"),
+    show_default=True, help="Folder of records.",
+)  # fmt: skip
 
 
 def examples(*lines: str) -> str:
@@ -53,7 +63,7 @@ def build_missing(loaded: "LoadedTask", store: Store, cases: "Sequence[Case]") -
     from .training import Diverged
 
     absent = golds.missing(loaded, store, cases)
-    total = 1 + sum(len(loaded.golds(case)) for case in cases)
+    total = len(golds.needed(loaded, cases))
     if not absent:
         say(f"{loaded.task.id}: all {total} models are cached")
         return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .cli_shared import DEVICE, duration, examples, usage_errors
+from .cli_shared import DEVICE, OUT, duration, examples, usage_errors
 from .store import Store, say
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ def _parse_shard(_: object, __: object, text: str | None) -> tuple[int, int]:
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and how long, and stop.")
 @click.option("--shard", callback=_parse_shard, metavar="I/N", help="The I-th of N parts only.")
 @DEVICE
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("results"),
-              show_default=True, help="Folder of records.")  # fmt: skip
+@OUT
 def sweep(grid: Path, dry_run: bool, shard: tuple[int, int], device: str, out: Path) -> None:
     """Measures every method of a TOML file on every case with every seed.
 

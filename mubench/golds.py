@@ -14,9 +14,8 @@ import multiprocessing
 import os
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -334,10 +333,14 @@ def _parse_checkpoint(content: bytes, provenance: dict[str, Any]) -> TrainState:
 # ---- many at once -------------------------------------------------------------------------------
 
 
+def needed(loaded: LoadedTask, cases: Sequence[Case]) -> list[ModelRef]:
+    """The models that running these cases needs, cached or not."""
+    return [loaded.original, *(ref for case in cases for ref in loaded.golds(case))]
+
+
 def missing(loaded: LoadedTask, store: Store, cases: Sequence[Case]) -> list[ModelRef]:
-    """The models that running these cases needs and that are not cached."""
-    refs = [loaded.original, *(ref for case in cases for ref in loaded.golds(case))]
-    return [ref for ref in refs if not is_ready(loaded, store, ref)]
+    """Those of them that are not cached."""
+    return [ref for ref in needed(loaded, cases) if not is_ready(loaded, store, ref)]
 
 
 def num_workers(device: torch.device, num_models: int) -> int:
@@ -352,21 +355,11 @@ def estimate_seconds(loaded: LoadedTask, num_models: int) -> float:
     if not num_models:
         return 0.0
     recipe = loaded.task.train
-    with _threads(1 if loaded.device.type == "cpu" else torch.get_num_threads()):
+    with training.threads(1 if loaded.device.type == "cpu" else torch.get_num_threads()):
         durations = training.step_seconds(loaded.fresh(0), loaded.train, recipe, loaded.pipeline)
     steps = training.num_batches(len(loaded.train), recipe.batch_size) * recipe.epochs
     rounds = -(-num_models // num_workers(loaded.device, num_models))
     return float(np.median(durations)) * steps * rounds
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def ensure(loaded: LoadedTask, store: Store, refs: Sequence[ModelRef]) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import safetensors.torch
 import torch
 from annotated_types import Ge
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -28,6 +28,10 @@ SETS = ("forget", "retain", "holdout")
 
 
 class _InputsPreamble(BaseModel):
+    """The fields of `Inputs` that are no tensors, under the same names."""
+
+    model_config = ConfigDict(from_attributes=True)
+
     requires: frozenset[str]
     num_forget: int
     num_classes: int
@@ -36,12 +40,14 @@ class _InputsPreamble(BaseModel):
     model: ModelSpec
     recipe: TrainSpec
     seed: int
-    device: str
-    training_log: list[dict[str, Any]] | None
+    device: Annotated[str, BeforeValidator(str)]
+    training_log: list[dict[str, Any]] | None = None
 
 
 class _OutcomePreamble(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    """The fields of `Outcome` that are no tensors and not the caller's, under the same names."""
+
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
 
     status: Status
     error: str | None
@@ -76,19 +82,9 @@ def _below(tensors: Tensors, prefix: str) -> Tensors:
 def pack_inputs(inputs: Inputs) -> bytes:
     """What the isolated process gets: what the method declared, and nothing else."""
     access = inputs.access
-    log = access.get("training_log")
-    preamble = _InputsPreamble(
-        requires=inputs.requires,
-        num_forget=inputs.num_forget,
-        num_classes=inputs.num_classes,
-        channels=inputs.channels,
-        data=inputs.data,
-        model=inputs.model,
-        recipe=inputs.recipe,
-        seed=inputs.seed,
-        device=str(inputs.device),
-        training_log=None if log is None else [asdict(line) for line in log],
-    )
+    preamble = _InputsPreamble.model_validate(inputs)
+    if "training_log" in access:
+        preamble.training_log = [asdict(line) for line in access["training_log"]]
     tensors = {f"original.{name}": value for name, value in inputs.original.items()}
     for name in SETS:
         if name in access:
@@ -105,7 +101,8 @@ def unpack_inputs(content: bytes) -> Inputs:
     """The same again, on the device."""
     text, tensors = _unpack(content)
     preamble = _InputsPreamble.model_validate_json(text)
-    device = torch.device(preamble.device)
+    fields = dict(preamble)
+    log, device = fields.pop("training_log"), torch.device(fields.pop("device"))
     access: dict[str, Any] = {}
     for name in SETS:
         if name in preamble.requires:
@@ -113,33 +110,15 @@ def unpack_inputs(content: bytes) -> Inputs:
             access[name] = Samples(images, labels).to(device)
     if GOLD_LABELS in preamble.requires:
         access[GOLD_LABELS] = tensors[GOLD_LABELS].to(device)
-    if preamble.training_log is not None:
-        access["training_log"] = tuple(EpochLog(**line) for line in preamble.training_log)
-    return Inputs(
-        original=_below(tensors, "original."),
-        access=access,
-        requires=preamble.requires,
-        num_forget=preamble.num_forget,
-        num_classes=preamble.num_classes,
-        channels=preamble.channels,
-        data=preamble.data,
-        model=preamble.model,
-        recipe=preamble.recipe,
-        seed=preamble.seed,
-        device=device,
-    )
+    if log is not None:
+        access["training_log"] = tuple(EpochLog(**line) for line in log)
+    original = _below(tensors, "original.")
+    return Inputs(original=original, access=access, device=device, **fields)
 
 
 def pack_outcome(outcome: Outcome) -> bytes:
     """What the isolated process gives back; the clock is not its business."""
-    preamble = _OutcomePreamble(
-        status=outcome.status,
-        error=outcome.error,
-        trace=outcome.trace,
-        forward_samples=outcome.forward_samples,
-        backward_samples=outcome.backward_samples,
-        peak_memory_bytes=outcome.peak_memory_bytes,
-    )
+    preamble = _OutcomePreamble.model_validate(outcome)
     tensors = {f"weights.{name}": value for name, value in (outcome.weights or {}).items()}
     tensors |= {f"report.{n}": torch.from_numpy(values) for n, values in outcome.reports.items()}
     return _pack(preamble, tensors)

@@ -24,6 +24,7 @@ HEADERS = (
     "note",
 )  # fmt: skip
 
+ALIGN = "ll" + "r" * 10 + "lll"
 EXCERPT_HEADERS = (
     "rank", "method", "δ", "test acc %", "act. distance", "label gain", "epochs-eq.", "note"
 )  # fmt: skip
@@ -101,15 +102,15 @@ def excerpt(text: str, boards: Sequence[TaskBoard], page: str) -> str:
             f"--excerpt: the file has no lines {BEGIN_EXCERPT.strip()} and {END_EXCERPT.strip()}"
         )
     columns = [HEADERS.index(name) for name in EXCERPT_HEADERS]
-    align = ["lr"[column in range(2, 12)] for column in columns]
+    align = "".join(ALIGN[column] for column in columns)
     parts = []
     for board in boards:
         rows = [[row[column] for column in columns] for row in _rows(board)]
         plot = f"{PLOTS_FOLDER}/{planned(board)[0].stem(board)}.png"
         parts += [f"[{board.task.id}]({page}), {_count(board.task.num_cases, 'case')}:\n",
-                  _table(rows, EXCERPT_HEADERS, "".join(align)),
+                  _table(rows, EXCERPT_HEADERS, align),
                   f"![{board.task.id}]({Path(page).parent.as_posix()}/{plot})\n"]  # fmt: skip
-    return "".join([before, begins, "\n".join(["", *parts, ""]), ends.lstrip("\n"), after])
+    return "".join([before, begins, "\n".join(["", *parts, ""]), ends, after])
 
 
 def frame(boards: Sequence[TaskBoard]) -> pd.DataFrame:
@@ -168,7 +169,7 @@ def _task_section(board: TaskBoard) -> str:
         f"{_count(task.num_cases, 'case')}, {_count(measure.golds, 'gold')} a case, at least "
         f"{_count(measure.seeds, 'seed')} of a method; budget: {retrain}. {_devices(board)}\n",
     ]
-    lines += [_table(_rows(board), HEADERS, "ll" + "r" * 10 + "lll"), _plots(board)]
+    lines += [_table(_rows(board), HEADERS, ALIGN), _plots(board)]
     failures = [
         [c.record.method, c.record.case, c.record.seed, c.record.status, c.record.error or ""]
         for entry in board.entries

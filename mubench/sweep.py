@@ -70,7 +70,7 @@ def _plan(points: list[Point], loaded: LoadedTask, place: Place) -> Plan:
         if not runner.earlier(record_path(place.results, blank), blank):
             todo.append((cell, blank))
     cases = list(dict.fromkeys(cell.case for cell, _ in todo))
-    refs = [loaded.original, *(ref for case in cases for ref in loaded.golds(case))] if todo else []
+    num_models = len(golds.needed(loaded, cases)) if todo else 0
     missing = golds.missing(loaded, Store(place.cache), cases) if todo else []
     retrain_seconds = golds.estimate_seconds(loaded, 1) if todo else 0.0
     trainings = [
@@ -88,7 +88,7 @@ def _plan(points: list[Point], loaded: LoadedTask, place: Place) -> Plan:
     for cell, blank in todo:
         path = record_path(place.results, blank)
         seconds = _earlier_seconds(path.parent, blank)
-        needed = {loaded.original.key, *(ref.key for ref in loaded.golds(cell.case))}
+        needed = {ref.key for ref in golds.needed(loaded, [cell.case])}
         job = Job(
             place,
             loaded.task,
@@ -100,7 +100,7 @@ def _plan(points: list[Point], loaded: LoadedTask, place: Place) -> Plan:
             needs=frozenset(ref.key for ref in missing if ref.key in needed),
         )
         cells.append(job)
-    return Plan(loaded, cells, trainings, len(points) - len(todo), len(refs))
+    return Plan(loaded, cells, trainings, len(points) - len(todo), num_models)
 
 
 def _earlier_seconds(folder: Path, blank: Record) -> float | None:

@@ -289,6 +289,17 @@ def _restore(
 
 
 @contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Lets torch use so many threads inside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def forked_rng(device: torch.device) -> Iterator[None]:
     """Gives the global random generators back as they were."""
     devices = [device] if device.type == "cuda" else []

@@ -5,8 +5,7 @@ that the original errs on held-out images as it would on real ones, and the netw
 norm over a single pixel, which cannot be trained on a batch of one image.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
@@ -60,7 +59,7 @@ def stage() -> Stage:
     holdout, _ = data.split_held_out(dataset, DATA)
     train = _mislabelled(dataset.train[:NUM_TRAIN])
     original = fresh(0)
-    with _one_thread():
+    with training.threads(1):  # tensors of this size are slower on two
         log = training.fit(original, train, RECIPE, PIPELINE, seed=0)
     return Stage(train, _mislabelled(holdout), original, log)
 
@@ -75,17 +74,6 @@ def _mislabelled(samples: Samples) -> Samples:
     labels = samples.labels.clone()
     labels[::5] = (labels[::5] + 1) % NUM_CLASSES
     return Samples(samples.images, labels)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Tensors of this size are slower on two."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)
@@ -144,7 +132,7 @@ def _run(method: Method, case: str, seed: int) -> Outcome:
     files = frozenset(map(str, source_files(type(method))))
     returned: object = None
     error = None
-    with _one_thread(), training.forked_rng(CPU), watched(files) as seen:
+    with training.threads(1), training.forked_rng(CPU), watched(files) as seen:
         torch.manual_seed(problem.seed_for("global"))  # as the runner does
         try:
             returned = method.unlearn(problem)
