@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from . import models, training
 from .data import Samples
+from .records import epochs_equivalent
 from .task import TrainSpec, derive_seed
 from .training import Batch, EpochLog, Loss, Pipeline
 
@@ -76,8 +77,8 @@ class Meter:
                 del layer.mubench_meter
 
     def epochs_equivalent(self, num_train: int) -> float:
-        """Cost in passes over D: a forward pass is a third of forward and backward."""
-        return (self.forward_samples + 2 * self.backward_samples) / (3 * num_train)
+        """Cost in passes over D."""
+        return epochs_equivalent(self.forward_samples, self.backward_samples, num_train)
 
 
 class Problem:

@@ -135,6 +135,11 @@ class Record(_Part):
         return mine == its
 
 
+def epochs_equivalent(forward_samples: int, backward_samples: int, num_train: int) -> float:
+    """Cost in passes over D: a forward pass is a third of forward and backward."""
+    return (forward_samples + 2 * backward_samples) / (3 * num_train)
+
+
 def readout_bytes(readout: Readout) -> bytes:
     """A readout as a compressed npz, the same bytes for the same numbers."""
     buffer = io.BytesIO()

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from . import metrics
-from .records import Metric, Record, gold_path, parse_readout
+from .records import Metric, Record, epochs_equivalent, gold_path, parse_readout
 from .task import TaskSpec
 
 TOLERANCE = 1e-9
@@ -55,9 +55,10 @@ class Rules:
         cost = record.cost
         assert cost is not None  # `check` has seen to it
         num_train = num_forget + num_retain
-        samples = cost.forward_samples + 2 * cost.backward_samples
         epochs = {
-            "epochs_equivalent": samples / 3 / num_train,
+            "epochs_equivalent": epochs_equivalent(
+                cost.forward_samples, cost.backward_samples, num_train
+            ),
             "retrain_epochs_equivalent": self.task.train.epochs * num_retain / num_train,
         }
         for name, value in epochs.items():

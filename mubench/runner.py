@@ -37,6 +37,7 @@ from .records import (
     GoldReference,
     Metric,
     Record,
+    epochs_equivalent,
     gold_path,
     parse_readout,
     read_record,
@@ -287,11 +288,12 @@ def _retrain_steps(loaded: LoadedTask, case: Case) -> int:
 def _cost(loaded: LoadedTask, case: Case, outcome: Outcome, seconds_per_step: float) -> Cost:
     num_train = len(loaded.train)
     num_retain = num_train - len(loaded.forget_indices(case))
-    meter = Meter(outcome.forward_samples, outcome.backward_samples)
     return Cost(
         seconds=outcome.seconds,
         retrain_seconds=seconds_per_step * _retrain_steps(loaded, case),
-        epochs_equivalent=meter.epochs_equivalent(num_train),
+        epochs_equivalent=epochs_equivalent(
+            outcome.forward_samples, outcome.backward_samples, num_train
+        ),
         retrain_epochs_equivalent=loaded.task.train.epochs * num_retain / num_train,
         forward_samples=outcome.forward_samples,
         backward_samples=outcome.backward_samples,
