@@ -86,11 +86,11 @@ def verify(task_name: str, case_ids: tuple[str, ...]) -> None:
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
 def export(task_name: str, case_ids: tuple[str, ...], path: Path) -> None:
     """Writes the original's weights and the golds' readouts as one file."""
-    from . import golds
+    from .gold_bundle import export_bundle
 
     loaded = load(task_name, "cpu")
     with usage_errors():
-        size = golds.export_bundle(loaded, Store(), _cases(loaded, case_ids), path)
+        size = export_bundle(loaded, Store(), _cases(loaded, case_ids), path)
     say(f"wrote {path}: {size / 1e6:.1f} MB")
 
 
@@ -99,7 +99,7 @@ def export(task_name: str, case_ids: tuple[str, ...], path: Path) -> None:
 def import_(path: Path) -> None:
     """Takes a bundle into the cache, each entry checked by content."""
     with usage_errors():
-        from . import golds
+        from .gold_bundle import import_bundle
 
-        num_models, num_readouts = golds.import_bundle(Store(), path)
+        num_models, num_readouts = import_bundle(Store(), path)
     say(f"took in {num_models} models and {num_readouts} readouts")

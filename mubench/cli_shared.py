@@ -59,7 +59,8 @@ def load(task_name: str, device: str) -> "LoadedTask":
 
 def build_missing(loaded: "LoadedTask", store: Store, cases: "Sequence[Case]") -> None:
     """Trains what is missing, after saying what and how long."""
-    from . import golds
+    from . import gold_build, golds
+    from .executor import WorkerLost
     from .training import Diverged
 
     absent = golds.missing(loaded, store, cases)
@@ -67,16 +68,20 @@ def build_missing(loaded: "LoadedTask", store: Store, cases: "Sequence[Case]") -
     if not absent:
         say(f"{loaded.task.id}: all {total} models are cached")
         return
-    workers = golds.num_workers(loaded.device, len(absent))
-    seconds = golds.estimate_seconds(loaded, len(absent))
+    workers = gold_build.num_workers(loaded.device, len(absent))
+    seconds = gold_build.estimate_seconds(loaded, len(absent))
     say(
         f"{loaded.task.id}: {total - len(absent)} of {total} models are cached; training "
         f"{_labels(absent)}, {workers} at once: about {duration(seconds)}"
     )
     try:
-        golds.ensure(loaded, store, absent)
+        gold_build.build(loaded, store, absent)
     except Diverged as error:
         raise click.ClickException(f"training {loaded.task.id} diverged: {error}") from None
+    except WorkerLost as error:
+        raise click.ClickException(
+            f"training {loaded.task.id} broke off: {error}; the same command goes on from there"
+        ) from None
 
 
 def _labels(refs: "Sequence[ModelRef]") -> str:

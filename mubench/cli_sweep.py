@@ -52,7 +52,8 @@ def sweep(grid: Path, dry_run: bool, shard: tuple[int, int], device: str, out: P
     """  # noqa: D301 - click's mark for lines that stay as they are
     with usage_errors():
         from . import sweep as sweeps
-        from .golds import LoadedTask, num_workers
+        from .gold_build import num_workers
+        from .golds import LoadedTask
         from .grid import read_grid
         from .isolate import Isolation
         from .jobs import Place

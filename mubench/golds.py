@@ -1,38 +1,27 @@
-"""Originals and golds: trained once, kept by content key, audited, shared as bundles.
+"""Originals and golds: what they are, trained once, kept by content key, audited.
 
 The original is trained on D, a gold from a fresh initialisation on D_r with the same recipe. Either
 is stored under the hash of everything that determines it, so a change of wording never retrains and
-a change of recipe always does. On the CPU every model is trained by one thread, whatever the
-machine has free, so that its weights do not depend on what else was missing; several missing models
-train as several processes. Scoring needs a gold's readout only, and a method the original's weights
-only: these make up a bundle.
+a change of recipe always does. Scoring needs a gold's readout only, and a method the original's
+weights only.
 """
 
-import io
-import json
-import multiprocessing
-import os
 import time
-import zipfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors.torch
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from . import data, models, training
 from .data import DataSet, Samples
-from .executor import die_with_parent
 from .metrics import Readout, compact
 from .records import parse_readout, readout_bytes, sha256_of
-from .store import Store, say
+from .store import Store
 from .suggest import did_you_mean
 from .task import Case, TaskSpec, derive_seed, digest, spec_content
 from .training import EpochLog, Pipeline, Step, TrainState
@@ -180,7 +169,7 @@ class LoadedTask:
 def load_weights(loaded: LoadedTask, store: Store, ref: ModelRef) -> nn.Module:
     """A cached model in eval mode, on the device."""
     entry = store.read("models", ref.key)
-    assert entry, f"{ref.label} is not cached: ensure() comes first"
+    assert entry, f"{ref.label} is not cached: gold_build.build comes first"
     model = loaded.fresh(0)
     tensors = safetensors.torch.load(entry.content("weights.safetensors"))
     model.load_state_dict(tensors)
@@ -212,6 +201,16 @@ def is_ready(loaded: LoadedTask, store: Store, ref: ModelRef) -> bool:
     if ref.case and store.read("readouts", loaded.readout_key(ref)):
         return True
     return store.read("models", ref.key) is not None
+
+
+def needed(loaded: LoadedTask, cases: Sequence[Case]) -> list[ModelRef]:
+    """The models that running these cases needs, cached or not."""
+    return [loaded.original, *(ref for case in cases for ref in loaded.golds(case))]
+
+
+def missing(loaded: LoadedTask, store: Store, cases: Sequence[Case]) -> list[ModelRef]:
+    """Those of them that are not cached."""
+    return [ref for ref in needed(loaded, cases) if not is_ready(loaded, store, ref)]
 
 
 # ---- training -----------------------------------------------------------------------------------
@@ -330,128 +329,7 @@ def _parse_checkpoint(content: bytes, provenance: dict[str, Any]) -> TrainState:
     return TrainState(safetensors.torch.load(content), log)
 
 
-# ---- many at once -------------------------------------------------------------------------------
-
-
-def needed(loaded: LoadedTask, cases: Sequence[Case]) -> list[ModelRef]:
-    """The models that running these cases needs, cached or not."""
-    return [loaded.original, *(ref for case in cases for ref in loaded.golds(case))]
-
-
-def missing(loaded: LoadedTask, store: Store, cases: Sequence[Case]) -> list[ModelRef]:
-    """Those of them that are not cached."""
-    return [ref for ref in needed(loaded, cases) if not is_ready(loaded, store, ref)]
-
-
-def num_workers(device: torch.device, num_models: int) -> int:
-    """How many trainings run at once: one a core on the CPU, one on a GPU."""
-    if device.type != "cpu":
-        return 1
-    return max(1, min(num_models, os.cpu_count() or 1))
-
-
-def estimate_seconds(loaded: LoadedTask, num_models: int) -> float:
-    """How long training so many models should take here, from a few steps that are timed now."""
-    if not num_models:
-        return 0.0
-    recipe = loaded.task.train
-    with training.threads(1 if loaded.device.type == "cpu" else torch.get_num_threads()):
-        durations = training.step_seconds(loaded.fresh(0), loaded.train, recipe, loaded.pipeline)
-    steps = training.num_batches(len(loaded.train), recipe.batch_size) * recipe.epochs
-    rounds = -(-num_models // num_workers(loaded.device, num_models))
-    return float(np.median(durations)) * steps * rounds
-
-
-def ensure(loaded: LoadedTask, store: Store, refs: Sequence[ModelRef]) -> None:
-    """Trains the models that are missing; several at once where the machine has the cores.
-
-    Raises:
-        mubench.training.Diverged: a recipe diverges.
-    """
-    if not refs:
-        return
-    steps = training.num_batches(len(loaded.train), loaded.task.train.batch_size)
-    total = steps * loaded.task.train.epochs * len(refs)
-    with tqdm(total=total, unit="step", disable=None, dynamic_ncols=True) as bar:
-        if loaded.device.type != "cpu":
-            for ref in refs:
-                train(loaded, store, ref, _on_bar(bar, ref.label))
-            return
-        _ensure_in_processes(loaded, store, refs, bar)
-
-
-def _on_bar(bar: "tqdm[Any]", label: str) -> Callable[[Step], None]:
-    done = 0
-
-    def on_step(step: Step) -> None:
-        nonlocal done
-        bar.set_description(f"{label}: epoch {step.epoch}, loss {step.loss:.3f}", refresh=False)
-        bar.update(step.step - done)
-        done = step.step
-
-    return on_step
-
-
-def _ensure_in_processes(
-    loaded: LoadedTask, store: Store, refs: Sequence[ModelRef], bar: "tqdm[Any]"
-) -> None:
-    context = multiprocessing.get_context("spawn")
-    queue = context.SimpleQueue()
-    callbacks = [_on_bar(bar, ref.label) for ref in refs]
-    with ProcessPoolExecutor(
-        num_workers(loaded.device, len(refs)), context, _start_worker, (queue,)
-    ) as pool:
-        pending: dict[Future[float], ModelRef] = {
-            pool.submit(_train_in_worker, loaded.task, store.root, number, ref.seed, ref.case): ref
-            for number, ref in enumerate(refs)
-        }
-        try:
-            while pending:
-                done, _ = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
-                while not queue.empty():
-                    number, step = queue.get()
-                    callbacks[number](step)
-                for future in done:
-                    ref = pending.pop(future)
-                    seconds = future.result()
-                    bar.clear()
-                    say(f"trained {ref.label} in {seconds:.0f} s")
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-_worker: dict[str, Any] = {}
-
-
-def _start_worker(queue: Any) -> None:
-    die_with_parent()
-    torch.set_num_threads(1)
-    _worker["queue"] = queue
-
-
-def _train_in_worker(
-    task: TaskSpec, root: Path, number: int, seed: int, case: Case | None
-) -> float:
-    started = time.perf_counter()
-    loaded = _worker.get("loaded")
-    if loaded is None or loaded.task != task:
-        loaded = _worker["loaded"] = LoadedTask(task, torch.device("cpu"))
-
-    last = 0.0
-
-    def on_step(step: Step) -> None:
-        nonlocal last
-        now = time.perf_counter()
-        if now - last > 0.5 or step.step == step.num_steps:
-            last = now
-            _worker["queue"].put((number, step))
-
-    train(loaded, Store(root), loaded.ref(seed, case), on_step)
-    return time.perf_counter() - started
-
-
-# ---- checking and sharing -----------------------------------------------------------------------
+# ---- checking -----------------------------------------------------------------------------------
 
 
 def verify(loaded: LoadedTask, store: Store, ref: ModelRef) -> list[str]:
@@ -484,74 +362,3 @@ def verify(loaded: LoadedTask, store: Store, ref: ModelRef) -> list[str]:
         if not np.allclose(stored.forget_logits_NK, logits.cpu().numpy(), rtol=1e-3, atol=1e-3):
             defects.append(f"{ref.label}: its readout does not follow from its weights")
     return defects
-
-
-def export_bundle(loaded: LoadedTask, store: Store, cases: Sequence[Case], path: Path) -> int:
-    """Writes the original's weights and the golds' readouts of some cases as one file.
-
-    Returns:
-        Its size in bytes.
-
-    Raises:
-        ValueError: something of it is not cached.
-    """
-    absent = missing(loaded, store, cases)
-    if absent:
-        raise ValueError(
-            f"not cached: {', '.join(ref.label for ref in absent)}; "
-            f"`mubench gold build --task {loaded.task.name}` trains them"
-        )
-    wanted = [("models", loaded.original.key)]
-    for ref in (ref for case in cases for ref in loaded.golds(case)):
-        gold_readout(loaded, store, ref)
-        wanted.append(("readouts", loaded.readout_key(ref)))
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bundle:
-        for kind, key in wanted:
-            entry = store.read(kind, key)
-            assert entry
-            for file in sorted(entry.folder.iterdir()):
-                bundle.writestr(f"{kind}/{key}/{file.name}", file.read_bytes())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(buffer.getvalue())
-    return path.stat().st_size
-
-
-def import_bundle(store: Store, path: Path) -> tuple[int, int]:
-    """Takes the entries of a bundle into the cache, each checked by content.
-
-    Returns:
-        How many models and how many readouts came in.
-
-    Raises:
-        ValueError: the file is not a bundle, or an entry of it does not match its checksums.
-    """
-    try:
-        with zipfile.ZipFile(path) as bundle:
-            files = {name: bundle.read(name) for name in bundle.namelist()}
-    except (OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a bundle: {error}") from None
-    entries: dict[tuple[str, str], dict[str, bytes]] = {}
-    for name, content in files.items():
-        kind, _, rest = name.partition("/")
-        key, _, file = rest.partition("/")
-        if kind not in ("models", "readouts") or not file or Path(file).name != file:
-            raise ValueError(f"{path} is not a bundle: it holds {name}")
-        entries.setdefault((kind, key), {})[file] = content
-    for (kind, key), content_of in entries.items():
-        try:
-            manifest = json.loads(content_of.pop("manifest.json"))
-            provenance = manifest["provenance"]
-            expected = manifest["files"]
-        except (KeyError, ValueError):
-            raise ValueError(f"{path}: {kind}/{key} has no manifest") from None
-        if {name: sha256_of(content) for name, content in content_of.items()} != expected:
-            raise ValueError(f"{path}: {kind}/{key} does not match its checksums")
-        if kind == "models" and digest(provenance["identity"]) != key:
-            raise ValueError(f"{path}: {kind}/{key} is another model than it says")
-        if kind == "readouts":
-            parse_readout(content_of["readout.npz"], f"{path}: {kind}/{key}")
-        with store.lock(kind, key):
-            store.write(kind, key, content_of, provenance)
-    kinds = [kind for kind, _ in entries]
-    return kinds.count("models"), kinds.count("readouts")

@@ -11,9 +11,9 @@ from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from . import golds, runner
+from .gold_build import load_once
 from .golds import LoadedTask
 from .isolate import Isolation, memory_limit
 from .records import Record, Status, write_record
@@ -101,22 +101,12 @@ class Job:
         started = time.perf_counter()
         try:
             _isolation(self.place)  # starts up in the background while the data is loaded
-            done = self.work.perform(_loaded(self.task, self.place.device), self.place)
+            loaded = load_once(self.task, runner.pick_device(self.place.device))
+            done = self.work.perform(loaded, self.place)
         except Exception as error:  # a sweep goes on, whatever becomes of one job
             reason = f"{type(error).__name__}: {error}".partition("\n")[0]
             done = Done("error", reason, trace=traceback.format_exc())
         return replace(done, seconds=time.perf_counter() - started)
-
-
-_worker: dict[str, Any] = {}
-
-
-def _loaded(task: TaskSpec, device: str) -> LoadedTask:
-    """The task of the last job, if it is the same, else a newly loaded one."""
-    loaded: LoadedTask | None = _worker.get("loaded")
-    if loaded is None or loaded.task != task:
-        loaded = _worker["loaded"] = LoadedTask(task, runner.pick_device(device))
-    return loaded
 
 
 @cache

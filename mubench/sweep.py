@@ -15,6 +15,7 @@ from statistics import fmean
 
 from . import golds, runner
 from .executor import Executor, WorkerLost
+from .gold_build import estimate_seconds
 from .golds import LoadedTask
 from .grid import Point
 from .jobs import Done, Job, Measurement, Place, Training
@@ -72,7 +73,7 @@ def _plan(points: list[Point], loaded: LoadedTask, place: Place) -> Plan:
     cases = list(dict.fromkeys(cell.case for cell, _ in todo))
     num_models = len(golds.needed(loaded, cases)) if todo else 0
     missing = golds.missing(loaded, Store(place.cache), cases) if todo else []
-    retrain_seconds = golds.estimate_seconds(loaded, 1) if todo else 0.0
+    retrain_seconds = estimate_seconds(loaded, 1) if todo else 0.0
     trainings = [
         Job(
             place,

@@ -3,12 +3,15 @@ import io
 import json
 import subprocess
 import sys
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from mubench import gold_build
 from mubench.cli import main
+from mubench.executor import WorkerLost
 
 from .conftest import TINY
 from .test_methods import PLUGIN
@@ -119,6 +122,24 @@ def test_three_mistakes_in_a_task_come_at_once(folder):
     assert result.exit_code == 2
     for path in ("train.lr", "model.widht", "measure.golds"):
         assert path in result.stderr
+
+
+def test_a_training_that_cannot_end_well_is_one_clear_message(folder, monkeypatch):
+    monkeypatch.setenv("MUBENCH_CACHE", str(folder / "empty"))
+    Path("tiny.toml").write_text(TINY.replace("lr = 0.1", "lr = 1e9"))
+    result = call("gold", "build", "--task", "tiny.toml", "--case", "b-6")
+    assert result.exit_code == 1
+    assert "training tiny@1 diverged" in result.stderr
+    monkeypatch.setattr(gold_build.LocalExecutor, "submit", lambda *_: lost_future())
+    result = call("gold", "build", "--task", "tiny.toml", "--case", "b-6")
+    assert result.exit_code == 1
+    assert "broke off: its worker was lost" in result.stderr
+
+
+def lost_future():
+    future = Future()
+    future.set_exception(WorkerLost("its worker was lost, exit code -9"))
+    return future
 
 
 def test_an_unknown_class_is_named(folder):

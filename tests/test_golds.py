@@ -11,7 +11,9 @@ import safetensors.torch
 import torch
 
 from mubench import golds, training
-from mubench.golds import LoadedTask, ensure, missing
+from mubench.gold_build import build
+from mubench.gold_bundle import export_bundle, import_bundle
+from mubench.golds import LoadedTask, missing
 from mubench.records import parse_readout
 from mubench.store import Store
 
@@ -142,7 +144,7 @@ def test_a_damaged_file_is_reported_and_replaced_by_the_same_numbers(
     flip_a_bit(store.root / kind / key / name)
     if kind == "models":
         store.remove("readouts", tiny.readout_key(ref))
-    ensure(tiny, store, missing(tiny, store, tiny.cases[:1]))
+    build(tiny, store, missing(tiny, store, tiny.cases[:1]))
     message = capsys.readouterr().err
     assert "damaged file" in message
     assert name in message
@@ -167,9 +169,9 @@ def test_the_readout_is_what_the_weights_say(tiny, tiny_store):
 
 def test_a_bundle_is_enough_to_score_with(tiny, tiny_store, empty, tmp_path):
     path = tmp_path / "golds.zip"
-    size = golds.export_bundle(tiny, tiny_store, tiny.cases[:1], path)
+    size = export_bundle(tiny, tiny_store, tiny.cases[:1], path)
     assert size == path.stat().st_size
-    assert golds.import_bundle(empty, path) == (1, 2)
+    assert import_bundle(empty, path) == (1, 2)
     assert missing(tiny, empty, tiny.cases[:1]) == []
     ref = tiny.golds(tiny.cases[0])[0]
     assert not empty.holds("models", ref.key)
@@ -178,14 +180,14 @@ def test_a_bundle_is_enough_to_score_with(tiny, tiny_store, empty, tmp_path):
 
 def test_a_bundle_of_what_is_not_cached_is_refused(tiny, tiny_store, tmp_path):
     with pytest.raises(ValueError, match=r"not cached: .*gold 1 of d-6.*mubench gold build"):
-        golds.export_bundle(tiny, tiny_store, tiny.cases, tmp_path / "golds.zip")
+        export_bundle(tiny, tiny_store, tiny.cases, tmp_path / "golds.zip")
 
 
 def test_a_bundle_is_checked_by_content(tiny, tiny_store, empty, tmp_path):
     import zipfile
 
     path, bad = tmp_path / "golds.zip", tmp_path / "bad.zip"
-    golds.export_bundle(tiny, tiny_store, tiny.cases[:1], path)
+    export_bundle(tiny, tiny_store, tiny.cases[:1], path)
     with zipfile.ZipFile(path) as bundle:
         files = {name: bundle.read(name) for name in bundle.namelist()}
 
@@ -194,7 +196,7 @@ def test_a_bundle_is_checked_by_content(tiny, tiny_store, empty, tmp_path):
             for name, content in changed.items():
                 bundle.writestr(name, content)
         with pytest.raises(ValueError, match=expected):
-            golds.import_bundle(empty, bad)
+            import_bundle(empty, bad)
         assert empty.keys("models") == []
 
     weights = next(name for name in files if name.endswith(".safetensors"))
@@ -206,7 +208,7 @@ def test_a_bundle_is_checked_by_content(tiny, tiny_store, empty, tmp_path):
     rejected("not a bundle: it holds", files | {"models/k/a/b": b"x"})
     path.write_bytes(b"not a zip")
     with pytest.raises(ValueError, match="not a bundle"):
-        golds.import_bundle(empty, path)
+        import_bundle(empty, path)
 
 
 def test_diverging_recipes_are_one_error(tiny_task, empty):
@@ -214,7 +216,7 @@ def test_diverging_recipes_are_one_error(tiny_task, empty):
     task = tiny_task.model_copy(update={"train": recipe})
     loaded = LoadedTask(task, torch.device("cpu"))
     with pytest.raises(training.Diverged):
-        ensure(loaded, empty, [loaded.original])
+        build(loaded, empty, [loaded.original])
     assert missing(loaded, empty, ()) == [loaded.original]
 
 

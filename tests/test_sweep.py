@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from mubench import sweep
 from mubench.cli import main
-from mubench.executor import LocalExecutor, WorkerLost
+from mubench.executor import LocalExecutor, WorkerLost, report
 from mubench.grid import read_grid
 from mubench.isolate import Described
 from mubench.jobs import Done, Job, Place, Training
@@ -271,6 +271,26 @@ def test_a_lost_worker_costs_its_own_job_alone():
         with pytest.raises(WorkerLost, match="exit code -9"):
             futures[1].result(500)
         assert executor.submit(Threads()).result(500) == (1, "1")
+    finally:
+        executor.close()
+
+
+@dataclass(frozen=True)
+class Fail:
+    def __call__(self) -> None:
+        report("halfway")
+        raise OSError("disk full")
+
+
+def test_a_job_reports_and_what_it_raises_is_its_futures():
+    executor = LocalExecutor(1, one_thread=True)
+    reports = []
+    try:
+        pid = executor.submit(os.getpid).result(500)
+        with pytest.raises(OSError, match="disk full"):
+            executor.submit(Fail(), reports.append).result(500)
+        assert reports == ["halfway"]
+        assert executor.submit(os.getpid).result(500) == pid, "the worker survives it"
     finally:
         executor.close()
 
