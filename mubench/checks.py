@@ -29,7 +29,7 @@ from torch import nn
 from .methods import configure, describe_parameters, load_method, resolved_parameters
 from .problem import ACCESS, Method
 from .suggest import did_you_mean
-from .trial import Outcome, Trial, fresh, stage
+from .trial import Observed, Trial, fresh, stage
 
 
 class CheckFailure(AssertionError):  # noqa: N818 - a verdict
@@ -275,7 +275,7 @@ BATCH_NORM = (
 )
 
 
-def _returned(trial: Trial) -> Outcome:
+def _returned(trial: Trial) -> Observed:
     """The first run, if it returned a module with finite weights."""
     outcome = trial.run()
     if outcome.error:
@@ -285,7 +285,7 @@ def _returned(trial: Trial) -> Outcome:
     return outcome
 
 
-def _check_case(trial: Trial, what: str, advice: str = "", **run: Any) -> Outcome:
+def _check_case(trial: Trial, what: str, advice: str = "", **run: Any) -> Observed:
     """A run that differs from the first one in one thing."""
     _returned(trial)
     outcome = trial.run(**run)
@@ -296,7 +296,7 @@ def _check_case(trial: Trial, what: str, advice: str = "", **run: Any) -> Outcom
     return outcome
 
 
-def _infinite(outcome: Outcome) -> str | None:
+def _infinite(outcome: Observed) -> str | None:
     """The first tensor that is not finite."""
     tensors = outcome.weights.items()
     return next((name for name, value in tensors if not value.isfinite().all()), None)

@@ -77,7 +77,7 @@ def _mislabelled(samples: Samples) -> Samples:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Observed:
     """What became of a run."""
 
     seen: Seen
@@ -93,14 +93,14 @@ class Trial:
 
     def __init__(self, method: Method):
         self.method = method
-        self._outcomes: dict[tuple[str, int, int], Outcome] = {}
+        self._observed: dict[tuple[str, int, int], Observed] = {}
 
-    def run(self, case: str = "some", seed: int = 0, repeat: int = 0) -> Outcome:
+    def run(self, case: str = "some", seed: int = 0, repeat: int = 0) -> Observed:
         """One run; another `repeat` is the same run once more."""
         key = (case, seed, repeat)
-        if key not in self._outcomes:
-            self._outcomes[key] = _run(self.method, case, seed)
-        return self._outcomes[key]
+        if key not in self._observed:
+            self._observed[key] = _run(self.method, case, seed)
+        return self._observed[key]
 
 
 class _NotingProblem(Problem):
@@ -116,7 +116,7 @@ class _NotingProblem(Problem):
         return super()._get(name)
 
 
-def _run(method: Method, case: str, seed: int) -> Outcome:
+def _run(method: Method, case: str, seed: int) -> Observed:
     sets = _sets(case)
     given = deepcopy(sets)
     problem = _NotingProblem(
@@ -145,7 +145,7 @@ def _run(method: Method, case: str, seed: int) -> Outcome:
         Meter.unwatch(returned)
         weights = {name: value.detach().clone() for name, value in returned.state_dict().items()}
     edited = [name for name, value in sets.items() if not _equal(value, given[name])]
-    return Outcome(seen, problem.refused, edited, error, returned, weights)
+    return Observed(seen, problem.refused, edited, error, returned, weights)
 
 
 def _sets(case: str) -> dict[str, Any]:
