@@ -98,13 +98,13 @@ def check_access(trial: Trial) -> None:
 
 def check_returned_model(trial: Trial) -> None:
     """The returned model has the original's names, shapes and dtypes, and finite weights."""
-    outcome = trial.run()
-    if outcome.error:
+    observed = trial.run()
+    if observed.error:
         raise Unreached("unlearn() raises")
-    if not isinstance(outcome.returned, nn.Module):
-        kind = type(outcome.returned).__name__
+    if not isinstance(observed.returned, nn.Module):
+        kind = type(observed.returned).__name__
         raise CheckFailure(f"unlearn() returns {kind}: it must return the unlearned nn.Module")
-    expected, returned = fresh(0).state_dict(), outcome.weights
+    expected, returned = fresh(0).state_dict(), observed.weights
     if expected.keys() != returned.keys():
         odd = sorted(expected.keys() ^ returned.keys())[0]
         verb = "has no" if odd in expected else "has an additional"
@@ -119,7 +119,7 @@ def check_returned_model(trial: Trial) -> None:
                 f"the returned {name} is {other.dtype} {tuple(other.shape)}, the original's "
                 f"{value.dtype} {tuple(value.shape)}: turn it back before returning"
             )
-    if infinite := _infinite(outcome):
+    if infinite := _infinite(observed):
         raise CheckFailure(f"the returned {infinite} is infinite or NaN: {BOUND}")
 
 
@@ -143,11 +143,11 @@ def check_left_clean(trial: Trial) -> None:
 
 def check_changes_weights(trial: Trial) -> None:
     """Something was done."""
-    outcome = _returned(trial)
-    assert isinstance(outcome.returned, nn.Module)
+    observed = _returned(trial)
+    assert isinstance(observed.returned, nn.Module)
     before = stage().original.state_dict()
-    names = [name for name, _ in outcome.returned.named_parameters()]
-    if all(name in before and torch.equal(before[name], outcome.weights[name]) for name in names):
+    names = [name for name, _ in observed.returned.named_parameters()]
+    if all(name in before and torch.equal(before[name], observed.weights[name]) for name in names):
         raise CheckFailure(
             "the returned parameters are the original's: a method that is to do nothing says so in "
             "its `expected_failures`"
@@ -277,28 +277,28 @@ BATCH_NORM = (
 
 def _returned(trial: Trial) -> Observed:
     """The first run, if it returned a module with finite weights."""
-    outcome = trial.run()
-    if outcome.error:
+    observed = trial.run()
+    if observed.error:
         raise Unreached("unlearn() raises")
-    if not isinstance(outcome.returned, nn.Module) or _infinite(outcome):
+    if not isinstance(observed.returned, nn.Module) or _infinite(observed):
         raise Unreached("unlearn() returns no model that can be judged")
-    return outcome
+    return observed
 
 
 def _check_case(trial: Trial, what: str, advice: str = "", **run: Any) -> Observed:
     """A run that differs from the first one in one thing."""
     _returned(trial)
-    outcome = trial.run(**run)
-    if outcome.error:
-        raise CheckFailure(f"{what} makes unlearn() raise {outcome.error}{advice}")
-    if name := _infinite(outcome):
+    observed = trial.run(**run)
+    if observed.error:
+        raise CheckFailure(f"{what} makes unlearn() raise {observed.error}{advice}")
+    if name := _infinite(observed):
         raise CheckFailure(f"{what} makes the returned {name} infinite or NaN: {BOUND}")
-    return outcome
+    return observed
 
 
-def _infinite(outcome: Observed) -> str | None:
+def _infinite(observed: Observed) -> str | None:
     """The first tensor that is not finite."""
-    tensors = outcome.weights.items()
+    tensors = observed.weights.items()
     return next((name for name, value in tensors if not value.isfinite().all()), None)
 
 

@@ -41,11 +41,12 @@ def list_golds(task_name: str) -> None:
     """Shows which models of a task are cached and how good they are."""
     from tabulate import tabulate
 
+    from . import golds
     from .records import parse_readout
 
     loaded, store = load(task_name, "cpu"), Store()
     rows: list[list[Any]] = []
-    for ref in [loaded.original, *(r for case in loaded.cases for r in loaded.golds(case))]:
+    for ref in golds.needed(loaded, loaded.cases):
         entry = store.read("models", ref.key)
         seconds = f"{entry.provenance['seconds']:.0f}" if entry else ""
         forget = test = ""
@@ -69,8 +70,7 @@ def verify(task_name: str, case_ids: tuple[str, ...]) -> None:
 
     loaded, store = load(task_name, "cpu"), Store()
     checked, defects = 0, []
-    cases = _cases(loaded, case_ids)
-    for ref in [loaded.original, *(r for case in cases for r in loaded.golds(case))]:
+    for ref in golds.needed(loaded, _cases(loaded, case_ids)):
         checked += store.holds("models", ref.key)
         defects += golds.verify(loaded, store, ref)
     for defect in defects:

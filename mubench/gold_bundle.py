@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from .golds import LoadedTask, gold_readout, missing
+from .golds import LoadedTask, gold_readout, missing, needed
 from .records import parse_readout, sha256_of
 from .store import Store
 from .task import Case, digest
@@ -30,8 +30,9 @@ def export_bundle(loaded: LoadedTask, store: Store, cases: Sequence[Case], path:
             f"not cached: {', '.join(ref.label for ref in absent)}; "
             f"`mubench gold build --task {loaded.task.name}` trains them"
         )
-    wanted = [("models", loaded.original.key)]
-    for ref in (ref for case in cases for ref in loaded.golds(case)):
+    original, *golds = needed(loaded, cases)
+    wanted = [("models", original.key)]
+    for ref in golds:
         gold_readout(loaded, store, ref)
         wanted.append(("readouts", loaded.readout_key(ref)))
     buffer = io.BytesIO()
