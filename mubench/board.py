@@ -110,8 +110,8 @@ def build(checked: Sequence[Checked], tasks: Iterable[TaskSpec]) -> list[TaskBoa
     """The boards of all tasks that have records, in name order."""
     labels = _labels(checked)
     by_entry: dict[str, dict[str, list[Checked]]] = defaultdict(lambda: defaultdict(list))
-    for one in checked:
-        by_entry[one.record.task][labels[_identity(one)]].append(one)
+    for one, label in zip(checked, labels, strict=True):
+        by_entry[one.record.task][label].append(one)
     means = _case_means(checked, labels)
     boards = []
     for task in sorted(tasks, key=lambda task: task.id):
@@ -125,12 +125,8 @@ def build(checked: Sequence[Checked], tasks: Iterable[TaskSpec]) -> list[TaskBoa
     return boards
 
 
-def _identity(checked: Checked) -> tuple[str, str]:
-    return checked.record.method, digest(checked.record.parameters)
-
-
-def _labels(checked: Sequence[Checked]) -> dict[tuple[str, str], str]:
-    """Method and parameters to a name: the method's own, or with what differs from it.
+def _labels(checked: Sequence[Checked]) -> list[str]:
+    """The name of each record's entry: the method's own, or with the parameters that differ.
 
     A record does not say which parameters are defaults. The set with the most records, of equals
     the one measured first, has the method's own name.
@@ -138,10 +134,11 @@ def _labels(checked: Sequence[Checked]) -> dict[tuple[str, str], str]:
     counts: Counter[tuple[str, str]] = Counter()
     first: dict[tuple[str, str], tuple[str, str]] = {}
     parameters: dict[tuple[str, str], dict[str, Any]] = {}
-    for one in checked:
-        identity = _identity(one)
+    identities = [(one.record.method, digest(one.record.parameters)) for one in checked]
+    for one, identity in zip(checked, identities, strict=True):
+        if identity not in counts:
+            parameters[identity] = _flat(one.record.parameters)
         counts[identity] += 1
-        parameters[identity] = _flat(one.record.parameters)
         started = (one.record.started_at, one.file)
         first[identity] = min(first.get(identity, started), started)
     labels = {}
@@ -155,7 +152,7 @@ def _labels(checked: Sequence[Checked]) -> dict[tuple[str, str], str]:
             if own.get(name, "unset") != base.get(name, "unset")
         ]
         labels[identity] = f"{method} ({', '.join(changed)})" if changed else method
-    return labels
+    return [labels[identity] for identity in identities]
 
 
 def _flat(parameters: Mapping[str, Any], group: str = "") -> dict[str, Any]:
@@ -170,15 +167,15 @@ def _flat(parameters: Mapping[str, Any], group: str = "") -> dict[str, Any]:
 
 
 def _case_means(
-    checked: Sequence[Checked], labels: Mapping[tuple[str, str], str]
+    checked: Sequence[Checked], labels: Sequence[str]
 ) -> dict[tuple[str, str], pd.DataFrame]:
     """Task and label to measures by case, each the mean over seeds."""
-    measured = [one for one in checked if one.values]
+    measured = [(one, label) for one, label in zip(checked, labels, strict=True) if one.values]
     frame = pd.DataFrame(
-        [[one.values[name] for name in MEASURES] for one in measured], columns=list(MEASURES)
+        [[one.values[name] for name in MEASURES] for one, _ in measured], columns=list(MEASURES)
     )
     keys = pd.MultiIndex.from_tuples(
-        [(one.record.task, labels[_identity(one)], one.record.case) for one in measured],
+        [(one.record.task, label, one.record.case) for one, label in measured],
         names=["task", "label", "case"],
     )
     means = frame.set_index(keys).groupby(level=[0, 1, 2], sort=False).mean()

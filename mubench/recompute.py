@@ -53,16 +53,25 @@ def read_arrays(content: bytes, source: str) -> Arrays:
             lengths = struct.unpack_from("<HH", content, member.header_offset + 26)
             start = member.header_offset + 30 + sum(lengths)
             packed = content[start : start + member.compress_size]
-            raw = zlib.decompress(packed, wbits=-zlib.MAX_WBITS)
-            (length,) = struct.unpack_from("<H", raw, 8)
-            shape, is_fortran, dtype = _header(raw[: 10 + length])
-            values = np.frombuffer(raw, dtype, offset=10 + length)
             name = member.filename.removesuffix(".npy")
-            arrays[name] = values.reshape(shape, order="F" if is_fortran else "C")
+            # All readouts of a case have the same labels.
+            arrays[name] = (_unpack_again if name.endswith("_labels") else _unpack)(packed)
         _check(arrays)
     except (ValueError, KeyError, zipfile.BadZipFile, zlib.error, struct.error) as error:
         raise ValueError(f"{source} is not a readout: {error}") from None
     return arrays
+
+
+def _unpack(packed: bytes) -> npt.NDArray[Any]:
+    """The array, read-only, of a compressed npy."""
+    raw = zlib.decompress(packed, wbits=-zlib.MAX_WBITS)
+    (length,) = struct.unpack_from("<H", raw, 8)
+    shape, is_fortran, dtype = _header(raw[: 10 + length])
+    values = np.frombuffer(raw, dtype, offset=10 + length)
+    return values.reshape(shape, order="F" if is_fortran else "C")
+
+
+_unpack_again = lru_cache(maxsize=32)(_unpack)
 
 
 @lru_cache

@@ -182,9 +182,14 @@ def sha256_of(content: bytes) -> str:
     return sha256(content).hexdigest()
 
 
+def record_file(record: Record) -> str:
+    """Name of a record under a results folder, with slashes."""
+    return f"{record.task.partition('@')[0]}/{record.method}/{record.stem}.json"
+
+
 def record_path(results: Path, record: Record) -> Path:
     """Where a record lies under a results folder."""
-    return results / record.task.partition("@")[0] / record.method / f"{record.stem}.json"
+    return results / record_file(record)
 
 
 def gold_path(results: Path, record: Record, gold: GoldReference) -> Path:

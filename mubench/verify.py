@@ -17,11 +17,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from .attacks import Floats
 from .recompute import Arrays, Models, leave_one_out, read_arrays, recompute, same_case
-from .records import Record, gold_path, read_record, record_path, sha256_of
+from .records import Record, gold_path, read_record, record_file, sha256_of
 from .rules import Rules, Thorough, compare_all
 from .task import TaskSpec
 
@@ -59,6 +61,15 @@ class Results:
 
     checked: tuple[Checked, ...]
     rejected: tuple[Rejected, ...]
+
+
+class _Found(NamedTuple):
+    """A record whose own content holds, its numbers not yet recomputed."""
+
+    path: Path
+    file: str
+    """Under the results folder."""
+    record: Record
 
 
 @dataclass(frozen=True)
@@ -116,14 +127,14 @@ def _outcomes(
     results: Path, rules: Mapping[str, Rules], thorough: bool
 ) -> list[Checked | Rejected]:
     outcomes: list[Checked | Rejected] = []
-    by_golds: dict[tuple[object, ...], list[tuple[Path, Record]]] = defaultdict(list)
-    for path in sorted(results.glob("*/*/*.json")):
+    by_golds: dict[tuple[object, ...], list[_Found]] = defaultdict(list)
+    for path in results.glob("*/*/*.json"):
         if path.parent.name == "golds":
             continue
-        file = path.relative_to(results).as_posix()
+        file = "/".join(path.parts[-3:])
         try:
             record = read_record(path)
-            _check_place(results, path, record)
+            _check_place(results, file, record)
             if record.task not in rules:
                 raise ValueError(f"there is no task {record.task} here")
             rules[record.task].check(record)
@@ -131,63 +142,67 @@ def _outcomes(
             outcomes.append(Rejected(file, str(error).removeprefix(f"{path} ")))
             continue
         if record.status == "ok":
-            by_golds[record.task, record.golds].append((path, record))
+            by_golds[record.task, record.golds].append(_Found(path, file, record))
         else:
             outcomes.append(Checked(file, record, {}, {}, {}))
     for records in by_golds.values():
-        outcomes += _check_numbers(results, records, rules[records[0][1].task], thorough)
+        outcomes += _check_numbers(results, records, rules[records[0].record.task], thorough)
     return outcomes
 
 
-def _check_place(results: Path, path: Path, record: Record) -> None:
+def _check_place(results: Path, file: str, record: Record) -> None:
     """A record's name follows from its content, so no two files are of one (case, seed, ...)."""
-    home = record_path(results, record)
-    if home != path:
-        relation = "a duplicate of" if home.is_file() else "not where it belongs,"
-        raise ValueError(f"is {relation} {home.relative_to(results).as_posix()}")
+    if (home := record_file(record)) != file:
+        relation = "a duplicate of" if (results / home).is_file() else "not where it belongs,"
+        raise ValueError(f"is {relation} {home}")
 
 
 def _check_numbers(
-    results: Path, records: Sequence[tuple[Path, Record]], rules: Rules, thorough: bool
+    results: Path, records: Sequence[_Found], rules: Rules, thorough: bool
 ) -> Iterator[Checked | Rejected]:
     """Recomputes records of the same golds."""
-
-    def file(path: Path) -> str:
-        return path.relative_to(results).as_posix()
-
     try:
-        golds = _read_golds(results, records[0][1])
-        referee = Thorough(results, records[0][1]) if thorough else None
+        golds = _read_golds(results, records[0].record)
+        referee = Thorough(results, records[0].record) if thorough else None
     except ValueError as error:
-        yield from (Rejected(file(path), str(error)) for path, _ in records)
+        yield from (Rejected(found.file, str(error)) for found in records)
         return
     for start in range(0, len(records), CHUNK):
-        whole, readouts = [], []
-        for path, record in records[start : start + CHUNK]:
+        whole: list[_Found] = []
+        readouts: list[Arrays] = []
+        for found in records[start : start + CHUNK]:
+            readout_path, sha256 = found.path.with_suffix(".npz"), found.record.readout_sha256
             try:
-                readout = _read_readout(
-                    path.with_suffix(".npz"), record.readout_sha256, golds.sample
-                )
+                readout = _read_readout(readout_path, sha256, golds.sample)
             except ValueError as error:
-                yield Rejected(file(path), str(error))
+                yield Rejected(found.file, str(error))
             else:
-                whole.append((path, record))
+                whole.append(found)
                 readouts.append(readout)
         if not whole:
             continue
         computed = recompute(Models.of(readouts), golds.models)
-        for row, (path, record) in enumerate(whole):
-            values, stderrs = ({k: float(v[row]) for k, v in part.items()} for part in computed)
+        values, stderrs = (_rows(part, len(whole)) for part in computed)
+        for found, own, own_stderrs in zip(whole, values, stderrs, strict=True):
+            record = found.record
             try:
-                compare_all("", record.metrics, values)
+                compare_all("", record.metrics, own)
                 compare_all("floor ", record.floor, golds.floor_means)
                 cost = rules.check_cost(record, golds.num_forget, golds.models.retain_total)
                 if referee:
-                    referee.check(record, path.with_suffix(".npz").read_bytes())
+                    referee.check(record, found.path.with_suffix(".npz").read_bytes())
             except ValueError as error:
-                yield Rejected(file(path), str(error))
+                yield Rejected(found.file, str(error))
             else:
-                yield Checked(file(path), record, values | cost, stderrs, golds.floor)
+                yield Checked(found.file, record, own | cost, own_stderrs, golds.floor)
+
+
+def _rows(columns: Mapping[str, Floats], num_rows: int) -> list[dict[str, float]]:
+    """Arrays by name as a dict of numbers a row."""
+    if not columns:
+        return [{} for _ in range(num_rows)]
+    rows = np.stack(list(columns.values()), axis=1).tolist()
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _read_golds(results: Path, record: Record) -> _Golds:
