@@ -53,7 +53,7 @@ class LocalExecutor:
     def __init__(self, num_workers: int, *, one_thread: bool):
         self.num_workers = num_workers
         self._environment = ONE_THREAD if one_thread else {}
-        self._jobs: queue.SimpleQueue[_Submitted] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Submitted | None] = queue.SimpleQueue()
         self._starting = threading.Lock()
         self._workers: set[_Worker] = set()
         self._is_closed = False
@@ -82,12 +82,14 @@ class LocalExecutor:
             self._is_closed = True
         for worker in list(self._workers):
             worker.end()
+        for _ in range(self.num_workers):
+            self._jobs.put(None)  # wakes a thread that waits for a job
 
     def _drive(self) -> None:
         """Hands jobs to one worker, and starts another when that is lost."""
         worker: _Worker | None = None
-        while not self._is_closed:
-            job, future, on_report = self._jobs.get()
+        while (submitted := self._jobs.get()) and not self._is_closed:
+            job, future, on_report = submitted
             try:
                 worker = worker or self._start()
                 kind, value = worker.run(job, on_report)

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -283,6 +284,7 @@ class Fail:
 
 
 def test_a_job_reports_and_what_it_raises_is_its_futures():
+    before = set(threading.enumerate())
     executor = LocalExecutor(1, one_thread=True)
     reports = []
     try:
@@ -293,6 +295,9 @@ def test_a_job_reports_and_what_it_raises_is_its_futures():
         assert executor.submit(os.getpid).result(500) == pid, "the worker survives it"
     finally:
         executor.close()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(60)
+        assert not thread.is_alive(), "a closed executor leaves no thread behind"
 
 
 # ---- the command --------------------------------------------------------------------------------
