@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from .board import Standing, TaskBoard
+from .board import Entry, Standing, TaskBoard
 from .canvas import FLOOR, GREY, blank
 from .intervals import Interval
 from .labels import SIZE, Label, beside_points
@@ -17,6 +17,7 @@ from .plots import Style, name, shown
 PADDING = 6  # pixels that names keep from lines
 
 Looks = Mapping[str, Style]
+Corners = list[tuple[float, float]]
 
 
 # Cost against alignment
@@ -24,29 +25,46 @@ Looks = Mapping[str, Style]
 
 def cost(board: TaskBoard, title: str, looks: Looks) -> Figure:
     """Delta and activation distance against the share of the retraining cost."""
+    panels = (("delta", "δ, points"), ("activation_distance", "activation distance"))
+    fronts = {measure: _front(board, measure) for measure, _ in panels}
+    has_line = any(len(front) > 1 for front in fronts.values())
     footnote = (
-        "Bars: 95% over cases. Line: Pareto front of what passes the sample test. "
-        "Hollow: fails it. Grey: controls."
+        "Bars: 95% over cases. "
+        + ("Line: Pareto front of what passes the sample test. " if has_line else "")
+        + "Hollow: fails the sample test. Grey: controls."
     )
     figure = blank(3.6, board, title, footnote)
     figure.subplots_adjust(left=0.06, right=0.985, top=0.84, bottom=0.2, wspace=0.2)
-    panels = (("delta", "δ, points"), ("activation_distance", "activation distance"))
     for position, (measure, heading) in enumerate(panels, 1):
         axes = figure.add_subplot(1, 2, position)
         axes.set_title(heading)
         axes.set_xlabel("epochs-equivalent, share of retraining")
-        _scatter(axes, board, looks, measure)
+        _scatter(axes, board, looks, measure, fronts[measure])
     return figure
 
 
-def _scatter(axes: Axes, board: TaskBoard, looks: Looks, measure: str) -> None:
+def _share(entry: Entry) -> float:
+    """Cost as a share of retraining, both in epochs-equivalent."""
+    cost = entry.intervals
+    return cost["epochs_equivalent"].mean / cost["retrain_epochs_equivalent"].mean
+
+
+def _front(board: TaskBoard, measure: str) -> Corners:
+    """Cost and measure of the ranked entries that no cheaper one is as good as."""
+    front: Corners = []
+    points = [(_share(e), e.intervals[measure].mean, e) for e in shown(board)]
+    for share, level, entry in sorted(points, key=lambda point: point[:2]):
+        is_candidate = entry.passes_sample_test and entry.standing is Standing.RANKED
+        if is_candidate and (not front or level < front[-1][1]):
+            front.append((share, level))
+    return front
+
+
+def _scatter(axes: Axes, board: TaskBoard, looks: Looks, measure: str, front: Corners) -> None:
     points, bars = [], []
     for entry in shown(board):
         style, value = looks[entry.method], entry.intervals[measure]
-        share = (
-            entry.intervals["epochs_equivalent"].mean
-            / entry.intervals["retrain_epochs_equivalent"].mean
-        )
+        share = _share(entry)
         half_width = value.half_width or 0
         points.append((share, value.mean, entry))
         bars.append([(share, value.mean - half_width), (share, value.mean + half_width)])
@@ -55,11 +73,6 @@ def _scatter(axes: Axes, board: TaskBoard, looks: Looks, measure: str) -> None:
             fmt=style.marker, markersize=5.5, elinewidth=0.8, zorder=3,
             markerfacecolor=style.colour if entry.passes_sample_test else "white",
         )  # fmt: skip
-    front: list[tuple[float, float]] = []
-    for share, level, entry in sorted(points, key=lambda point: point[:2]):
-        is_candidate = entry.passes_sample_test and entry.standing is Standing.RANKED
-        if is_candidate and (not front or level < front[-1][1]):
-            front.append((share, level))
     axes.step([x for x, _ in front], [y for _, y in front], where="post", color="black", lw=0.8)
     axes.set_xscale("symlog", linthresh=0.01, linscale=0.3)  # a method may cost nothing at all
     ticks = [0, 0.01, 0.1, 1]
