@@ -127,14 +127,14 @@ def verify(results: Path, base: str | None, count: int, device: str) -> None:
 
 def _rerun(results: Path, checked: "Sequence[Checked]", count: int, device: str) -> list[str]:
     from .isolate import Isolation
-    from .records import record_path
+    from .records import record_file
     from .remeasure import choose, remeasure
 
     problems = []
     store = Store()
     with Isolation([results]) as isolation:
         for record in choose(results, checked, count):
-            file = record_path(Path(), record)
+            file = record_file(record)
             loaded = load(record.task, device)
             build_missing(loaded, store, [loaded.case(record.case)])
             say(f"measuring again: {file}")
