@@ -12,9 +12,8 @@ Suffixes: R models, G golds, N forget samples, M test samples, K classes.
 
 import io
 import struct
-import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -31,6 +30,9 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 BANDED = ("delta_signed", "activation_distance", "label_accuracy", "label_gain")
 """Metrics whose standard error over samples is computed too."""
 
+ZIP64 = 0xFFFFFFFF
+"""Stands in a member's header where its length takes more room than there is."""
+
 
 def read_arrays(content: bytes, source: str) -> Arrays:
     """The arrays of a readout, but for its test logits.
@@ -44,22 +46,37 @@ def read_arrays(content: bytes, source: str) -> Arrays:
     """
     arrays = {}
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = archive.infolist()
-        for member in members:
-            if member.filename == "test_logits.npy":
+        for name, packed in _members(content):
+            if name == "test_logits":
                 continue
-            # `archive.read` takes five times as long, mostly for checksums: the hash is checked.
-            lengths = struct.unpack_from("<HH", content, member.header_offset + 26)
-            start = member.header_offset + 30 + sum(lengths)
-            packed = content[start : start + member.compress_size]
-            name = member.filename.removesuffix(".npy")
             # All readouts of a case have the same labels.
             arrays[name] = (_unpack_again if name.endswith("_labels") else _unpack)(packed)
         _check(arrays)
-    except (ValueError, KeyError, zipfile.BadZipFile, zlib.error, struct.error) as error:
+    except (ValueError, KeyError, zlib.error, struct.error) as error:
         raise ValueError(f"{source} is not a readout: {error}") from None
     return arrays
+
+
+def _members(content: bytes) -> Iterator[tuple[str, bytes]]:
+    """Name and compressed bytes of each array of an npz, from the headers before them.
+
+    zipfile reads the directory at the end instead, which takes ten times as long.
+    """
+    if content[-22:-18] != b"PK\5\6":
+        raise ValueError("it is cut short")
+    start = 0
+    while content.startswith(b"PK\3\4", start):
+        size, _, name_length, extra_length = struct.unpack_from("<2I2H", content, start + 18)
+        name_start = start + 30
+        extra_start = name_start + name_length
+        if size == ZIP64:  # numpy's: the extra field is a tag, its length, and the sizes
+            tag, size = struct.unpack_from("<H2x8xQ", content, extra_start)
+            if tag != 1:
+                raise ValueError("an array's length is nowhere")
+        packed_start = extra_start + extra_length
+        start = packed_start + size
+        name = content[name_start:extra_start].decode("ascii").removesuffix(".npy")
+        yield name, content[packed_start:start]
 
 
 def _unpack(packed: bytes) -> npt.NDArray[Any]:

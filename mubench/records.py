@@ -10,6 +10,8 @@ Nothing here imports torch.
 """
 
 import io
+import zipfile
+import zlib
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -173,7 +175,7 @@ def parse_readout(content: bytes, source: str) -> Readout:
                 retain_correct=int(correct),
                 retain_total=int(total),
             )
-    except (ValueError, KeyError, OSError, EOFError) as error:
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{source} is not a readout: {error}") from None
 
 

@@ -1,3 +1,4 @@
+import io
 import json
 import re
 import shutil
@@ -14,7 +15,7 @@ from mubench.leaderboard import frame, render
 from mubench.metrics import score
 from mubench.plots import planned
 from mubench.recompute import Models, read_arrays, recompute
-from mubench.records import readout_bytes
+from mubench.records import parse_readout, readout_bytes, sha256_of
 from mubench.verify import read_results
 
 from .synthetic import Lab, edit, make_task, spec_text
@@ -156,13 +157,27 @@ def test_missing_and_exchanged_readout(lab):
     assert "is not the one" in only_rejected(lab, path)
 
 
-def test_readout_that_is_none(lab):
+@pytest.mark.parametrize("end", [0, 4, 20, 200, 0.5, -100, -5])
+def test_readout_that_is_none(lab, end):
     path, *_ = lab.add_entry("m")
-    path.with_suffix(".npz").write_bytes(b"none")
-    from mubench.records import sha256_of
-
-    edit(path, readout_sha256=sha256_of(b"none"))
+    whole = path.with_suffix(".npz").read_bytes()
+    content = whole[: int(end * len(whole)) if end == 0.5 else end]
+    path.with_suffix(".npz").write_bytes(content)
+    edit(path, readout_sha256=sha256_of(content))
     assert "is not a readout" in only_rejected(lab, path)
+    with pytest.raises(ValueError, match="x is not a readout"):
+        parse_readout(content, "x")
+
+
+def test_readout_is_read_as_numpy_reads_it(lab):
+    content = lab.add("m", "a-50").with_suffix(".npz").read_bytes()
+    with np.load(io.BytesIO(content)) as arrays:
+        theirs = {name: arrays[name] for name in arrays if name != "test_logits"}
+    ours = read_arrays(content, "")
+    assert ours.keys() == theirs.keys()
+    for name, array in theirs.items():
+        assert array.dtype == ours[name].dtype
+        np.testing.assert_array_equal(array, ours[name])
 
 
 def test_damaged_gold_rejects_the_records_of_its_case(lab):
