@@ -125,6 +125,19 @@ def build(checked: Sequence[Checked], tasks: Iterable[TaskSpec]) -> list[TaskBoa
     return boards
 
 
+def by_size(values: Mapping[str, float]) -> dict[int, list[float]]:
+    """The values of cases as those of each size; a case of a task with sizes ends in its own."""
+    out: dict[int, list[float]] = {}
+    for case, value in values.items():
+        out.setdefault(case_size(case), []).append(value)
+    return dict(sorted(out.items()))
+
+
+def case_size(case: str) -> int:
+    """Samples in D_f of a case of a task with sizes."""
+    return int(case.rpartition("-")[2])
+
+
 def _labels(checked: Sequence[Checked]) -> list[str]:
     """The name of each record's entry: the method's own, or with the parameters that differ.
 

@@ -9,11 +9,12 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 
 import pandas as pd
 from tabulate import tabulate
 
-from .board import MEASURES, Entry, Standing, TaskBoard
+from .board import MEASURES, Entry, Standing, TaskBoard, by_size
 from .intervals import Interval
 from .plots import PLOTS_FOLDER, planned
 from .verify import Rejected
@@ -169,7 +170,9 @@ def _task_section(board: TaskBoard) -> str:
         f"{_count(task.num_cases, 'case')}, {_count(measure.golds, 'gold')} a case, at least "
         f"{_count(measure.seeds, 'seed')} of a method; budget: {retrain}. {_devices(board)}\n",
     ]
-    lines += [_table(_rows(board), HEADERS, ALIGN), _plots(board)]
+    if task.num_cases == len(task.forget.sizes) > 1:
+        lines.append("The cases differ in size alone, so ± tells how much sizes differ.\n")
+    lines += [_table(_rows(board), HEADERS, ALIGN), *_sizes(board), _plots(board)]
     failures = [
         [c.record.method, c.record.case, c.record.seed, c.record.status, c.record.error or ""]
         for entry in board.entries
@@ -216,6 +219,37 @@ def _row(entry: Entry) -> list[str]:
         notes.insert(0, "provisional")
     cells = [rank, label, *_cells(entry.intervals), entry.access]
     return [*cells, f"{entry.num_cases} x {seeds}", "; ".join(notes)]
+
+
+def _sizes(board: TaskBoard) -> list[str]:
+    """Of a task with several sizes: the foremost measures size by size, mean over cases."""
+    sizes = sorted(board.task.forget.sizes)
+    if len(sizes) == 1:
+        return []
+    parts = []
+    for measure, heading, spec, scale in (
+        ("delta", "δ over |D_f|, points:", ".1f", 1),
+        ("label_gain", "Label gain over |D_f|, points:", "+.1f", 100),
+    ):
+        named, controls = [], []
+        for entry in board.entries:
+            if not entry.case_means:
+                continue
+            if entry.standing is Standing.CONTROL:
+                controls.append((f"*{entry.label}*", entry.case_means[measure]))
+            else:
+                named.append((entry.label, entry.case_means[measure]))
+        if board.floor:
+            floor = {case: fmean(metrics[measure]) for case, metrics in board.floor.items()}
+            named.append(("*floor*", floor))
+        rows = []
+        for label, case_means in named + controls:
+            values = by_size(case_means)
+            cells = [f"{scale * fmean(values[n]):{spec}}" if n in values else "" for n in sizes]
+            rows.append([label, *cells])
+        align = "l" + "r" * len(sizes)
+        parts += [f"{heading}\n", _table(rows, ["method", *map(str, sizes)], align)]
+    return parts
 
 
 def _cells(intervals: Mapping[str, Interval]) -> list[str]:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from .board import Entry, Standing, TaskBoard
+from .board import Entry, Standing, TaskBoard, by_size, case_size
 from .canvas import FLOOR, GREY, blank
 from .intervals import LEAST_CASES, Interval, mean_interval
 from .labels import Label, at_line_ends
@@ -42,7 +42,7 @@ def scaling(board: TaskBoard, title: str, looks: Mapping[str, Style]) -> Figure:
                 continue  # doing nothing takes no time, and a log axis has no place for none
             curve = _curve(board, entry, measure)
             style = looks[entry.method]
-            x = sorted(curve)
+            x = list(curve)
             y = np.array([scale * curve[size].mean for size in x])
             half = np.array([scale * (curve[size].half_width or 0) for size in x])
             is_control = entry.standing is Standing.CONTROL
@@ -72,18 +72,6 @@ def _log_seconds(axes: Axes) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _size(case: str) -> int:
-    """A case of a task with sizes ends in its own."""
-    return int(case.rpartition("-")[2])
-
-
-def _by_size(values: Mapping[str, float]) -> dict[int, list[float]]:
-    out: dict[int, list[float]] = {}
-    for case, value in values.items():
-        out.setdefault(_size(case), []).append(value)
-    return out
-
-
 def _bands_are_over_classes(board: TaskBoard) -> bool:
     return board.task.num_cases // len(board.task.forget.sizes) >= LEAST_CASES
 
@@ -99,10 +87,10 @@ def _curve(board: TaskBoard, entry: Entry, measure: str) -> dict[int, Interval]:
     """Size to the mean over its cases."""
     sampled = "delta_signed" if measure == "delta" else measure
     curve = {}
-    for size, values in _by_size(entry.case_means[measure]).items():
+    for size, values in by_size(entry.case_means[measure]).items():
         curve[size] = mean_interval(values)
         if not _bands_are_over_classes(board):
-            runs = [c for c in entry.records if c.values and _size(c.record.case) == size]
+            runs = [c for c in entry.records if c.values and case_size(c.record.case) == size]
             variances = [c.stderrs[sampled] ** 2 for c in runs if sampled in c.stderrs]
             # Seeds share their samples, so they do not make the interval narrower; cases do.
             deviation = math.sqrt(np.mean(variances) / len(values)) if variances else 0.0
@@ -114,20 +102,20 @@ def _floor_band(axes: Axes, board: TaskBoard, measure: str, scale: float) -> lis
     """From the best to the worst gold, mean over the cases of a size; and what all-easy gets."""
     labels = []
     bounds = {
-        kind: _by_size({case: kind(metrics[measure]) for case, metrics in board.floor.items()})
+        kind: by_size({case: kind(metrics[measure]) for case, metrics in board.floor.items()})
         for kind in (min, max)
     }
-    x = sorted(bounds[min])
+    x = list(bounds[min])
     if x:
         low, high = ([scale * float(np.mean(bounds[kind][s])) for s in x] for kind in (min, max))
         axes.fill_between(x, low, high, facecolor=FLOOR, edgecolor=GREY, lw=0.4, zorder=0)
         labels.append(Label("floor", x[-1], (low[-1] + high[-1]) / 2, GREY))
     if measure == "label_accuracy":
-        easy = _by_size(
+        easy = by_size(
             {case: v for entry in board.entries if entry.case_means
              for case, v in entry.case_means["all_easy_rate"].items()}
         )  # fmt: skip
-        x = sorted(easy)
+        x = list(easy)
         y = [scale * float(np.mean(easy[size])) for size in x]
         axes.plot(x, y, color="black", lw=0.8, ls=":")
         labels.append(Label("all easy", x[-1], y[-1], "black"))

@@ -24,7 +24,7 @@ from .runner import Cell
 from .store import Store
 from .task import digest
 
-CELL_SECONDS = 2.0  # to time training steps, to score and to write, whatever the method takes
+CELL_SECONDS = 2.0  # to start, to time training steps and to write, whatever the method takes
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +85,8 @@ def _plan(points: list[Point], loaded: LoadedTask, place: Place) -> Plan:
         )
         for ref in missing
     ]
+    # Scoring is a forward pass over all images: a third of an epoch.
+    scoring_seconds = retrain_seconds / (3 * loaded.task.train.epochs)
     cells = []
     for cell, blank in todo:
         path = record_path(place.results, blank)
@@ -96,6 +98,7 @@ def _plan(points: list[Point], loaded: LoadedTask, place: Place) -> Plan:
             Measurement(cell, blank),
             label=f"{loaded.task.name}: {cell.label}",
             estimate_seconds=CELL_SECONDS
+            + scoring_seconds
             + (blank.budget * retrain_seconds if seconds is None else seconds),
             gives=str(path),
             needs=frozenset(ref.key for ref in missing if ref.key in needed),

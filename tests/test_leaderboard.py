@@ -431,6 +431,38 @@ def test_page_links_the_planned_plots(lab):
         assert f"plots/{plot.stem(board)}.svg" in page
 
 
+def test_sizes_have_tables_of_their_own(tmp_path):
+    lab = Lab(tmp_path / "results", make_task(classes=("a", "b"), sizes=(20, 80)))
+    lab.add_entry("idle", accuracy=1.0, control=True)
+    paths = lab.add_entry("m")
+    lab.add("part", "a-80")
+    text = render(boards(lab), [], "results")
+    assert "differ in size alone" not in text
+    for heading, metric, scale, spec in (
+        ("δ over |D_f|", "delta", 1, ".1f"),
+        ("Label gain over |D_f|", "label_gain", 100, "+.1f"),
+    ):
+        lines = text.partition(f"\n{heading}")[2].split("\n\n")[1].splitlines()
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+        stated = {path.name: json.loads(path.read_text()) for path in paths}
+        m = [
+            f"{np.mean([scale * r['metrics'][metric]['value'] for r in of_size]):{spec}}"
+            for size in (20, 80)
+            if (of_size := [r for r in stated.values() if r["case"].endswith(f"-{size}")])
+        ]
+        assert rows[0] == ["method", "20", "80"]
+        assert [row[0] for row in rows[2:]] == ["m", "part", "*floor*", "*idle*"]
+        assert rows[2][1:] == m
+        assert rows[3][1] == ""
+        assert rows[3][2]
+
+
+def test_sizes_of_one_class(tmp_path):
+    lab = Lab(tmp_path / "results", make_task(classes=("a",), sizes=(20, 40)))
+    lab.add_entry("m")
+    assert "differ in size alone" in render(boards(lab), [], "results")
+
+
 def test_no_records(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(main, ["leaderboard"])
