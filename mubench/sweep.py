@@ -90,7 +90,7 @@ def _plan(points: list[Point], loaded: LoadedTask, place: Place) -> Plan:
     cells = []
     for cell, blank in todo:
         path = record_path(place.results, blank)
-        seconds = _earlier_seconds(path.parent, blank)
+        share = _earlier_share(place.results, blank)
         needed = {ref.key for ref in golds.needed(loaded, [cell.case])}
         job = Job(
             place,
@@ -99,7 +99,7 @@ def _plan(points: list[Point], loaded: LoadedTask, place: Place) -> Plan:
             label=f"{loaded.task.name}: {cell.label}",
             estimate_seconds=CELL_SECONDS
             + scoring_seconds
-            + (blank.budget * retrain_seconds if seconds is None else seconds),
+            + retrain_seconds * (blank.budget if share is None else share),
             gives=str(path),
             needs=frozenset(ref.key for ref in missing if ref.key in needed),
         )
@@ -107,17 +107,22 @@ def _plan(points: list[Point], loaded: LoadedTask, place: Place) -> Plan:
     return Plan(loaded, cells, trainings, len(points) - len(todo), num_models)
 
 
-def _earlier_seconds(folder: Path, blank: Record) -> float | None:
-    """What the method took with these parameters on other cases or seeds, if it ran on any."""
-    seconds = []
-    for path in folder.glob(f"*-{digest(blank.parameters)[:8]}.json"):
-        try:
-            record = read_record(path)
-        except ValueError:
-            continue
-        if record.status == "ok" and record.cost:
-            seconds.append(record.cost.seconds)
-    return fmean(seconds) if seconds else None
+def _earlier_share(results: Path, blank: Record) -> float | None:
+    """Share of retraining that the method took with these parameters: on this task, else on any."""
+    name = f"*-{digest(blank.parameters)[:8]}.json"
+    folder = record_path(results, blank).parent
+    for paths in (folder.glob(name), results.glob(f"*/{folder.name}/{name}")):
+        shares = []
+        for path in paths:
+            try:
+                record = read_record(path)
+            except ValueError:
+                continue
+            if record.status == "ok" and record.cost:
+                shares.append(record.cost.seconds / record.cost.retrain_seconds)
+        if shares:
+            return fmean(shares)
+    return None
 
 
 def in_order(plans: Sequence[Plan]) -> list[Job]:

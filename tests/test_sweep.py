@@ -23,7 +23,7 @@ from mubench.grid import read_grid
 from mubench.isolate import Described
 from mubench.jobs import Done, Job, Place, Training
 from mubench.methods import configure, load_method
-from mubench.records import read_record
+from mubench.records import Cost, read_record, write_record
 from mubench.runner import Cell, measure
 from tests.conftest import TINY
 from tests.test_isolate import bad, tokened
@@ -176,6 +176,36 @@ def test_a_plan_knows_what_is_cached_and_what_was_measured(tiny, tiny_store, rea
     Path(job.gives).parent.mkdir(parents=True)
     Path(job.gives).write_text("no record")
     assert len(sweep.make_plans(points, place)[0].cells) == 4
+
+
+def test_a_plan_knows_what_a_method_took_elsewhere(tiny, read, place, monkeypatch):
+    monkeypatch.setattr(sweep, "estimate_seconds", lambda loaded, count: 600.0)  # a training
+    points = read('tasks = ["tiny"]\nmethods = ["finetune"]\ncases = ["b-6"]')
+    scoring = 600 / (3 * tiny.task.train.epochs)
+
+    def method_seconds():
+        ((job,),) = [plan.cells for plan in sweep.make_plans(points, place)]
+        return job.estimate_seconds - sweep.CELL_SECONDS - scoring
+
+    def took(share, **changes):
+        cost = Cost(
+            seconds=5 * share, retrain_seconds=5, epochs_equivalent=1, retrain_epochs_equivalent=1,
+            forward_samples=1, backward_samples=1, peak_memory_bytes=1,
+        )  # fmt: skip
+        record = blank.model_copy(update={"status": "ok", "cost": cost, "seed": 7} | changes)
+        write_record(place.results, record, None)
+
+    ((job,),) = [plan.cells for plan in sweep.make_plans(points, place)]
+    blank = job.work.blank
+    assert method_seconds() == pytest.approx(600 * tiny.task.measure.budget)
+    took(0.9, parameters={"lr": 2.0})
+    took(0.9, status="error")
+    assert method_seconds() == pytest.approx(600 * tiny.task.measure.budget)
+    took(0.3, task="other@1")
+    assert method_seconds() == pytest.approx(600 * 0.3)
+    took(0.1)
+    took(0.2, seed=8)
+    assert method_seconds() == pytest.approx(600 * 0.15), "the task's own records count first"
 
 
 def test_what_costs_least_goes_first_and_after_what_it_needs(read, place):
