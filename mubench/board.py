@@ -107,14 +107,14 @@ class TaskBoard:
 
 
 def build(checked: Sequence[Checked], tasks: Iterable[TaskSpec]) -> list[TaskBoard]:
-    """The boards of all tasks that have records, in name order."""
+    """The boards of all tasks that have records: of one size, then over sizes; in name order."""
     labels = _labels(checked)
     by_entry: dict[str, dict[str, list[Checked]]] = defaultdict(lambda: defaultdict(list))
     for one, label in zip(checked, labels, strict=True):
         by_entry[one.record.task][label].append(one)
     means = _case_means(checked, labels)
     boards = []
-    for task in sorted(tasks, key=lambda task: task.id):
+    for task in sorted(tasks, key=lambda task: (len(task.forget.sizes) > 1, task.id)):
         entries = [
             _entry(task, label, records, means.get((task.id, label), pd.DataFrame()))
             for label, records in by_entry.get(task.id, {}).items()

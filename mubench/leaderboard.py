@@ -86,7 +86,10 @@ def render(boards: Sequence[TaskBoard], rejected: Sequence[Rejected], folder: st
 
 
 def excerpt(text: str, boards: Sequence[TaskBoard], page: str) -> str:
-    """A text in which the part between two marks is the foremost columns of every task's table.
+    """A text in which the part between two marks is every task in short: table and first plot.
+
+    The table has the foremost columns; a task over sizes has the plot alone, which says more than
+    means over the sizes.
 
     Args:
         text: with the lines `<!-- board -->` and `<!-- end of board -->`.
@@ -106,11 +109,12 @@ def excerpt(text: str, boards: Sequence[TaskBoard], page: str) -> str:
     align = "".join(ALIGN[column] for column in columns)
     parts = []
     for board in boards:
-        rows = [[row[column] for column in columns] for row in _rows(board)]
         plot = f"{PLOTS_FOLDER}/{planned(board)[0].stem(board)}.png"
-        parts += [f"[{board.task.id}]({page}), {_count(board.task.num_cases, 'case')}:\n",
-                  _table(rows, EXCERPT_HEADERS, align),
-                  f"![{board.task.id}]({Path(page).parent.as_posix()}/{plot})\n"]  # fmt: skip
+        parts.append(f"[{board.task.id}]({page}), {_count(board.task.num_cases, 'case')}:\n")
+        if len(board.task.forget.sizes) == 1:
+            rows = [[row[column] for column in columns] for row in _rows(board)]
+            parts.append(_table(rows, EXCERPT_HEADERS, align))
+        parts.append(f"![{board.task.id}]({Path(page).parent.as_posix()}/{plot})\n")
     return "".join([before, begins, "\n".join(["", *parts, ""]), ends, after])
 
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from mubench.board import Standing, build
 from mubench.cli import main
-from mubench.leaderboard import frame, render
+from mubench.leaderboard import excerpt, frame, render
 from mubench.metrics import score
 from mubench.plots import planned
 from mubench.recompute import Models, read_arrays, recompute
@@ -457,10 +457,24 @@ def test_sizes_have_tables_of_their_own(tmp_path):
         assert rows[3][2]
 
 
+def test_tasks_of_one_size_come_first(tmp_path):
+    sized = Lab(tmp_path / "results", make_task("a-task", sizes=(20, 40)))
+    plain = Lab(tmp_path / "results", make_task("b-task"))
+    for lab in (sized, plain):
+        lab.add_entry("m")
+    tasks = [sized.task, plain.task]
+    built = build(read_results(tmp_path / "results", tasks).checked, tasks)
+    assert [board.task.name for board in built] == ["b-task", "a-task"]
+
+
 def test_sizes_of_one_class(tmp_path):
     lab = Lab(tmp_path / "results", make_task(classes=("a",), sizes=(20, 40)))
     lab.add_entry("m")
     assert "differ in size alone" in render(boards(lab), [], "results")
+    marked = "<!-- board -->\n<!-- end of board -->\n"
+    short = excerpt(marked, boards(lab), "board/README.md")
+    assert "| method" not in short
+    assert "](board/plots/made-scaling.png)" in short
 
 
 def test_no_records(tmp_path, monkeypatch):
