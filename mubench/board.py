@@ -65,6 +65,8 @@ class Entry:
     """Measure to mean over cases."""
     notes: tuple[str, ...] = ()
     rank: int | None = None
+    is_provisional: bool = False
+    """Whether it lacks cases or seeds, none of its runs having failed; controls may too."""
 
     @property
     def passes_sample_test(self) -> bool:
@@ -241,9 +243,10 @@ def _entry(task: TaskSpec, label: str, records: Sequence[Checked], means: pd.Dat
         notes.append(f"not isolated in {exposed} of {len(records)} runs")
     if len(sources := {one.record.source_sha256 for one in records}) > 1:
         notes.append(f"{len(sources)} versions of its code")
+    is_provisional = standing is Standing.PROVISIONAL
     if is_control:
         standing = Standing.CONTROL
-    return replace(entry, standing=standing, notes=tuple(notes))
+    return replace(entry, standing=standing, notes=tuple(notes), is_provisional=is_provisional)
 
 
 def _ranked(entries: Iterable[Entry]) -> tuple[Entry, ...]:

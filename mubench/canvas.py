@@ -7,7 +7,7 @@ import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .board import Standing, TaskBoard
+from .board import TaskBoard
 from .plots import MOST_ENTRIES, shown
 
 WIDTH = 7.2  # inches: the text width of a printed page
@@ -32,7 +32,7 @@ def blank(height: float, board: TaskBoard, title: str, footnote: str) -> Figure:
     measured = [entry for entry in board.entries if entry.intervals]
     if more := len(measured) - len(shown(board)):
         footnote += f" The first {MOST_ENTRIES} entries; {more} more are on the page."
-    if any(entry.standing is Standing.PROVISIONAL for entry in shown(board)):
+    if any(entry.is_provisional for entry in shown(board)):
         footnote += " *: provisional, cases or seeds are missing."
     figure.text(0.01, 0.06 / height, footnote, fontsize=6.5, color=GREY, va="bottom")
     return figure

@@ -77,12 +77,10 @@ def shown(board: TaskBoard) -> list[Entry]:
 
 
 def name(entry: Entry) -> str:
-    """What to call an entry in a plot: with the reason why it is not ranked, if it should be."""
-    if entry.standing in (Standing.RANKED, Standing.CONTROL):
-        return entry.label
-    if entry.standing is Standing.PROVISIONAL:
-        return f"{entry.label}*"
-    return f"{entry.label} ({entry.standing})"
+    """What to call an entry in a plot: with a mark or a word on what is amiss."""
+    if entry.standing in (Standing.OVER_BUDGET, Standing.FAILED):
+        return f"{entry.label} ({entry.standing})"
+    return f"{entry.label}*" if entry.is_provisional else entry.label
 
 
 def draw(boards: Sequence[TaskBoard], folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from .board import Entry, Standing, TaskBoard, by_size, case_size
 from .canvas import FLOOR, GREY, blank
 from .intervals import LEAST_CASES, Interval, mean_interval
 from .labels import Label, at_line_ends
-from .plots import Style, shown
+from .plots import Style, name, shown
 
 NORMAL = 1.96
 
@@ -28,9 +28,9 @@ def scaling(board: TaskBoard, title: str, looks: Mapping[str, Style]) -> Figure:
         ("activation_distance", "activation distance", 1, math.sqrt(2)),
         ("seconds", "seconds", 1, math.inf),
     )
-    for position, (measure, name, scale, limit) in enumerate(panels, 1):
+    for position, (measure, heading, scale, limit) in enumerate(panels, 1):
         axes = figure.add_subplot(2, 2, position)
-        axes.set_title(name)
+        axes.set_title(heading)
         axes.set_xscale("log")
         axes.set_xticks(sizes, [str(size) for size in sizes])
         axes.xaxis.set_minor_locator(NullLocator())
@@ -53,7 +53,7 @@ def scaling(board: TaskBoard, title: str, looks: Mapping[str, Style]) -> Figure:
             if not is_control:
                 low, high = np.maximum(y - half, 0), np.minimum(y + half, limit)
                 axes.fill_between(x, low, high, color=style.colour, alpha=0.13, lw=0)
-            ends.append(Label(entry.label, x[-1], float(y[-1]), style.colour))
+            ends.append(Label(name(entry), x[-1], float(y[-1]), style.colour))
         if measure == "seconds":
             _log_seconds(axes)
         else:

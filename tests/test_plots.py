@@ -1,3 +1,4 @@
+import re
 import xml.etree.ElementTree as ET
 from itertools import pairwise
 
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 from mubench.board import build
 from mubench.cli import main
 from mubench.labels import Label, _spread, beside_points
-from mubench.plots import COLOURS, GREYS, MOST_ENTRIES, draw, planned, shown, styles
+from mubench.plots import COLOURS, GREYS, MOST_ENTRIES, draw, name, planned, shown, styles
 from mubench.verify import read_results
 
 from .synthetic import Lab, make_task, spec_text
@@ -64,6 +65,19 @@ def test_one_class_one_size_and_no_floor(tmp_path):
     assert len(draw([board], tmp_path / "plots")) == 6
     bare = board.__class__(board.task, board.entries, {}, {})  # as of a task with one gold
     assert len(draw([bare], tmp_path / "plots")) == 6
+
+
+def test_what_is_incomplete_is_marked_controls_too(lab, tmp_path):
+    lab.add("partial", "a-20")
+    lab.add("guess", "a-40", control=True)
+    (board,) = boards(lab)
+    names = {name(entry) for entry in shown(board)}
+    assert names == {"alpha", "beta", "nothing", "partial*", "guess*"}
+    for path in draw([board], tmp_path / "plots"):
+        if path.suffix == ".svg":
+            texts = set(re.findall(r"<!-- (.*?) -->", path.read_text()))
+            assert names <= texts, path.name
+            assert any("*: provisional" in text for text in texts)
 
 
 def test_only_failures_draw_nothing(tmp_path):
