@@ -33,7 +33,7 @@ def blank(height: float, board: TaskBoard, title: str, footnote: str) -> Figure:
     if more := len(measured) - len(shown(board)):
         footnote += f" The first {MOST_ENTRIES} entries; {more} more are on the page."
     if any(entry.is_provisional for entry in shown(board)):
-        footnote += " *: provisional, cases or seeds are missing."
+        footnote += " *: cases or seeds are missing."
     figure.text(0.01, 0.06 / height, footnote, fontsize=6.5, color=GREY, va="bottom")
     return figure
 

@@ -77,7 +77,7 @@ def test_what_is_incomplete_is_marked_controls_too(lab, tmp_path):
         if path.suffix == ".svg":
             texts = set(re.findall(r"<!-- (.*?) -->", path.read_text()))
             assert names <= texts, path.name
-            assert any("*: provisional" in text for text in texts)
+            assert any("*: cases or seeds" in text for text in texts)
 
 
 def test_only_failures_draw_nothing(tmp_path):
