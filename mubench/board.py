@@ -107,6 +107,10 @@ class TaskBoard:
     floor_intervals: Mapping[str, Interval]
     """Of the mean over golds, over the cases."""
 
+    def floor_means(self, measure: str) -> dict[str, float]:
+        """Case to mean over the golds."""
+        return {case: float(np.mean(metrics[measure])) for case, metrics in self.floor.items()}
+
 
 def build(checked: Sequence[Checked], tasks: Iterable[TaskSpec]) -> list[TaskBoard]:
     """The boards of all tasks that have records: of one size, then over sizes; in name order."""

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
@@ -108,10 +107,7 @@ def _segments(axes: Axes, corners: Sequence[tuple[float, float]]) -> list[Bbox]:
 def cases(board: TaskBoard, title: str, looks: Looks) -> Figure:
     """A row an entry: delta, and label gain, which the sample test asks about."""
     entries = shown(board)
-    floor = {
-        measure: {case: float(np.mean(metrics[measure])) for case, metrics in board.floor.items()}
-        for measure in board.floor_intervals
-    }
+    floor = {measure: board.floor_means(measure) for measure in board.floor_intervals}
     rows = [(name(e), looks[e.method], e.case_means, e.intervals) for e in entries]
     if floor:
         rows.append(("floor", Style(GREY, "o"), floor, board.floor_intervals))

@@ -244,8 +244,7 @@ def _sizes(board: TaskBoard) -> list[str]:
             else:
                 named.append((entry.label, entry.case_means[measure]))
         if board.floor:
-            floor = {case: fmean(metrics[measure]) for case, metrics in board.floor.items()}
-            named.append(("*floor*", floor))
+            named.append(("*floor*", board.floor_means(measure)))
         rows = []
         for label, case_means in named + controls:
             values = by_size(case_means)

@@ -87,10 +87,14 @@ def _plan(points: list[Point], loaded: LoadedTask, place: Place) -> Plan:
     ]
     # Scoring is a forward pass over all images: a third of an epoch.
     scoring_seconds = retrain_seconds / (3 * loaded.task.train.epochs)
+    shares: dict[tuple[str, str], float | None] = {}
     cells = []
     for cell, blank in todo:
         path = record_path(place.results, blank)
-        share = _earlier_share(place.results, blank)
+        entry = blank.method, digest(blank.parameters)
+        if entry not in shares:  # its cases and seeds have it in common
+            shares[entry] = _earlier_share(place.results, blank)
+        share = shares[entry]
         needed = {ref.key for ref in golds.needed(loaded, [cell.case])}
         job = Job(
             place,
