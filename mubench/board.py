@@ -7,9 +7,10 @@ method generalises over, and seeds are nested in them.
 An entry is ranked if it is no control, no run of it failed or went over budget, and it has every
 case of the task with as many seeds as the task asks for; else it is provisional. The order:
 
-1. The sample test. An entry whose label gain (label accuracy less the all-easy rate) lies below
-   zero with its whole interval knows less about which samples are hard than calling every sample
-   easy does: whatever its delta, it stands after all that pass.
+1. The sample test. An entry whose label gain (label accuracy less that of the better constant
+   guess) lies below zero with its whole interval knows less about which samples are hard than
+   calling all of them easy, or all of them hard, does: whatever its delta, it stands after all that
+   pass.
 2. Delta, lowest first.
 
 Ranks are shared. The first entry leads rank 1; those that follow share it up to the first whose
@@ -106,6 +107,15 @@ class TaskBoard:
     """Case to metric to each gold's value against the other golds."""
     floor_intervals: Mapping[str, Interval]
     """Of the mean over golds, over the cases."""
+
+    @property
+    def all_easy_rates(self) -> dict[str, float]:
+        """Measured case to the share of D_f on which its golds are right, mean over golds."""
+        return {
+            case: rate
+            for entry in self.entries
+            for case, rate in sorted(entry.case_means.get("all_easy_rate", {}).items())
+        }
 
     def floor_means(self, measure: str) -> dict[str, float]:
         """Case to mean over the golds."""

@@ -197,6 +197,8 @@ def _legend(records: "Sequence[Record]") -> str:
     metrics, first = records[0].metrics, records[0]
     easy = sorted({record.metrics["all_easy_rate"].value for record in records})
     all_easy = f"{easy[0]:.3f}" + f" to {easy[-1]:.3f}, by case" * (len(easy) > 1)
+    if easy[0] < 0.5:
+        all_easy += "; where below .5, calling every one hard gets more, the rest of 1"
     return (
         f"delta: points between the accuracies on D_f (n = {metrics['delta'].count}) of the method"
         f" and of each of {len(first.golds)} golds; test acc in %, n ="

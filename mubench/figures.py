@@ -115,7 +115,10 @@ def cases(board: TaskBoard, title: str, looks: Looks) -> Figure:
     footnote = "Dots: cases, mean over seeds. Bars: mean and 95% interval."
     figure = blank(height, board, title, footnote)
     figure.subplots_adjust(right=0.985, top=1 - 0.55 / height, bottom=0.45 / height, wspace=0.06)
-    panels = (("delta", "δ, points", 1), ("label_gain", "label gain, points (0: all easy)", 100))
+    panels = (
+        ("delta", "δ, points", 1),
+        ("label_gain", "label gain, points (0: constant guess)", 100),
+    )
     for position, (measure, heading, scale) in enumerate(panels, 1):
         axes = figure.add_subplot(1, 2, position)
         axes.set_title(heading)

@@ -50,7 +50,8 @@ READING = """\
 - **Activation distance**: mean L2 distance between the softmax outputs on D_f of the method and of
   a gold, at most 1.414; lower is better.
 - **Label accuracy**: share of D_f on which method and gold are right together or wrong together.
-  Calling every sample easy gets the **all-easy** rate; **label gain** is the difference in points.
+  Calling every sample easy gets the **all-easy** rate, calling every one hard the rest of 100;
+  **label gain** is by how many points a method is above the better of these constant guesses.
 - **The sample test**: an entry whose label gain lies below zero with its whole interval has the
   right average for the wrong samples. It stands after all that pass, whatever its δ.
 - **Rank**: by δ among those that pass, then among those that fail. The first entry leads rank 1;
@@ -176,6 +177,13 @@ def _task_section(board: TaskBoard) -> str:
     ]
     if task.num_cases == len(task.forget.sizes) > 1:
         lines.append("The cases differ in size alone, so ± tells how much sizes differ.\n")
+    hard = {case: 1 - rate for case, rate in board.all_easy_rates.items() if rate < 0.5}
+    if hard:
+        named = ", ".join(f"{case} ({rate:.1%})" for case, rate in hard.items())
+        lines.append(
+            "Where golds are wrong on most of D_f, label gain is over calling every sample hard: "
+            f"{named}.\n"
+        )
     lines += [_table(_rows(board), HEADERS, ALIGN), *_sizes(board), _plots(board)]
     failures = [
         [c.record.method, c.record.case, c.record.seed, c.record.status, c.record.error or ""]

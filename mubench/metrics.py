@@ -229,15 +229,15 @@ def _output_scores(unlearned: Readout, golds: Sequence[Readout]) -> dict[str, Sc
 def _label_scores(unlearned: Readout, golds: Sequence[Readout]) -> dict[str, Score]:
     """Is the model right exactly where a gold is?
 
-    `label_gain` is `label_accuracy` less `all_easy_rate`. The two rise and fall together over
-    samples, so its paired standard error is the one that the sample test needs.
+    `label_gain` is `label_accuracy` less that of the `constant_guess`. The two rise and fall
+    together over samples, so its paired standard error is the one that the sample test needs.
     """
     all_easy_N = mean_over_golds([gold.forget_right_N for gold in golds])
     agrees_N = agreement(unlearned.forget_right_N, golds)
     return {
         "label_accuracy": _mean(agrees_N),
         "all_easy_rate": _mean(all_easy_N),
-        "label_gain": _mean(agrees_N - all_easy_N),
+        "label_gain": _mean(agrees_N - constant_guess(all_easy_N)),
         **_balanced("label_balanced_accuracy", unlearned.forget_right_N, golds),
     }
 
@@ -310,6 +310,14 @@ def js_divergence(probs_XK: Floats, others_XK: Floats) -> Floats:
 def agreement(easy_N: Bools, golds: Sequence[Readout]) -> Floats:
     """Per sample, the share of golds that are right where `easy_N` and wrong elsewhere."""
     return mean_over_golds([easy_N == gold.forget_right_N for gold in golds])
+
+
+def constant_guess(all_easy_N: Floats) -> Floats:
+    """Per sample, the label accuracy of the better guess that knows nothing of any sample.
+
+    It calls every sample easy; where the golds are wrong on most of D_f, every sample hard.
+    """
+    return all_easy_N if all_easy_N.mean() >= 0.5 else 1 - all_easy_N
 
 
 def _balanced(name: str, easy_N: Bools, golds: Sequence[Readout]) -> dict[str, Score]:

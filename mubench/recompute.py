@@ -23,7 +23,7 @@ import numpy.typing as npt
 from scipy.special import softmax
 
 from .attacks import Bools, Floats, Ints
-from .metrics import js_divergence, l2_distance
+from .metrics import constant_guess, js_divergence, l2_distance
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -176,7 +176,7 @@ def per_sample(models: Models, golds: Models) -> dict[str, Floats]:
         "js_divergence": _over_golds(js_divergence, models, golds),
         "completeness": (models.predictions_RN[:, None] == golds.predictions_RN).mean(axis=1),
         "label_accuracy": agrees_RN,
-        "label_gain": agrees_RN - gold_right_N,
+        "label_gain": agrees_RN - constant_guess(gold_right_N),
     }
 
 

@@ -99,7 +99,7 @@ def _curve(board: TaskBoard, entry: Entry, measure: str) -> dict[int, Interval]:
 
 
 def _floor_band(axes: Axes, board: TaskBoard, measure: str, scale: float) -> list[Label]:
-    """From the best to the worst gold, mean over the cases of a size; and what all-easy gets."""
+    """From the best to the worst gold, mean over the cases of a size; and the constant guess."""
     labels = []
     bounds = {
         kind: by_size({case: kind(metrics[measure]) for case, metrics in board.floor.items()})
@@ -111,12 +111,10 @@ def _floor_band(axes: Axes, board: TaskBoard, measure: str, scale: float) -> lis
         axes.fill_between(x, low, high, facecolor=FLOOR, edgecolor=GREY, lw=0.4, zorder=0)
         labels.append(Label("floor", x[-1], (low[-1] + high[-1]) / 2, GREY))
     if measure == "label_accuracy":
-        easy = by_size(
-            {case: v for entry in board.entries if entry.case_means
-             for case, v in entry.case_means["all_easy_rate"].items()}
-        )  # fmt: skip
-        x = list(easy)
-        y = [scale * float(np.mean(easy[size])) for size in x]
+        easy = board.all_easy_rates
+        guess = by_size({case: max(rate, 1 - rate) for case, rate in easy.items()})
+        x = list(guess)
+        y = [scale * float(np.mean(guess[size])) for size in x]
         axes.plot(x, y, color="black", lw=0.8, ls=":")
-        labels.append(Label("all easy", x[-1], y[-1], "black"))
+        labels.append(Label("constant guess", x[-1], y[-1], "black"))
     return labels

@@ -289,6 +289,21 @@ def test_why_entries_are_not_ranked(lab):
     assert r"| broken   | a-50   | 0      | error    | RuntimeError: a \| b |" in page
 
 
+def test_guessing_fails_where_golds_are_mostly_wrong(tmp_path):
+    lab = Lab(tmp_path / "results", make_task(classes=tuple("abcdefgh")))
+    for case in lab.cases:
+        lab.golds(case, accuracy=0.3)
+    lab.add_entry("guess", accuracy=0.3, knowledge=0.0)
+    lab.add_entry("knows", accuracy=0.3, knowledge=0.9)
+    (board,) = boards(lab)
+    by_label = {entry.label: entry for entry in board.entries}
+    guess = by_label["guess"].intervals
+    assert guess["label_accuracy"].mean > guess["all_easy_rate"].mean
+    assert not by_label["guess"].passes_sample_test
+    assert by_label["knows"].passes_sample_test
+    assert "over calling every sample hard: a-50 (70" in render([board], [], "results")
+
+
 def test_missing_seeds_are_provisional(tmp_path):
     lab = Lab(tmp_path, make_task(seeds=2))
     lab.add_entry("one")

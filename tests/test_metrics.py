@@ -98,6 +98,17 @@ def test_js_divergence_by_hand():
     assert score(u, [gold])["js_divergence"].value == pytest.approx(0.2157616, abs=1e-7)
 
 
+def test_gain_over_golds_that_are_mostly_wrong_is_over_calling_every_sample_hard():
+    golds = [readout([0.9, 0.1, 0.1, 0.1]), readout([0.9, 0.9, 0.1, 0.1])]
+    scores = score(readout([0.9, 0.1, 0.1, 0.9]), golds)
+    # Right on 1 and 2 of 4: all easy 3/8, all hard 5/8. Agreement 1 .5 1 0.
+    assert scores["all_easy_rate"].value == pytest.approx(3 / 8)
+    assert scores["label_accuracy"].value == pytest.approx(5 / 8)
+    assert scores["label_gain"].value == pytest.approx(0)
+    # Less all hard, 0 .5 1 1, that is 1 0 0 -1: variance 2 / 3.
+    assert scores["label_gain"].stderr == pytest.approx(math.sqrt(2 / 3 / 4))
+
+
 def test_opposite_outputs_reach_the_bounds():
     u, gold = readout([0.5]), readout([0.5])
     u = replace(u, forget_logits_NK=np.array([[200, -200]], np.float32))
@@ -330,12 +341,18 @@ def test_the_order_of_samples_and_golds_does_not_matter(draws, size, order):
 
 @quick
 @given(st.tuples(seeds, seeds, seeds), sizes)
-def test_a_model_that_is_always_right_has_the_all_easy_rate(draws, size):
+def test_a_constant_guess_gains_nothing(draws, size):
     u, *golds = (random_readout(seed, *size) for seed in draws)
-    u = replace(u, forget_logits_NK=np.eye(size[2], dtype=np.float32)[u.forget_labels_N])
-    scores = score(u, golds)
+    right_NK = np.eye(size[2], dtype=np.float32)[u.forget_labels_N]
+    scores = score(replace(u, forget_logits_NK=right_NK), golds)
+    wrong = score(replace(u, forget_logits_NK=-right_NK), golds)
     assert scores["label_accuracy"] == scores["all_easy_rate"] == scores["gold_forget_accuracy"]
-    assert (scores["label_gain"].value, scores["label_gain"].stderr or 0) == (0, 0)
+    easy = scores["all_easy_rate"].value
+    assert wrong["label_accuracy"].value == pytest.approx(1 - easy)
+    better, worse = (scores, wrong) if easy >= 0.5 else (wrong, scores)
+    gain = better["label_gain"]
+    assert (gain.value, gain.stderr or 0) == pytest.approx((0, 0), abs=1e-12)
+    assert worse["label_gain"].value == pytest.approx(-abs(1 - 2 * easy))
     chance = scores.get("label_balanced_accuracy")
     assert chance is None or chance.value == pytest.approx(0.5)
 
