@@ -95,12 +95,12 @@ class Thorough:
 
     def __init__(self, results: Path, record: Record):
         paths = [gold_path(results, record, gold) for gold in record.golds]
-        self.golds = [parse_readout(path.read_bytes(), path.name) for path in paths]
+        self.golds = [parse_readout(p.read_bytes(), f"has a file {p.name} that") for p in paths]
         self.floor = metrics.floor(self.golds)
 
     def check(self, record: Record, content: bytes) -> None:
         """Whether a record of these golds states what its readout gives, no more and no less."""
-        readout = parse_readout(content, "its readout")
+        readout = parse_readout(content, "has a file beside it that")
         reports = {name: np.asarray(report) for name, report in record.reports.items()}
         scores = metrics.score(readout, self.golds, reports)
         for prefix, stated, given in (

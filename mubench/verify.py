@@ -53,6 +53,7 @@ class Rejected:
 
     file: str
     reason: str
+    """Goes on after "it"."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _outcomes(
             record = read_record(path)
             _check_place(results, file, record)
             if record.task not in rules:
-                raise ValueError(f"there is no task {record.task} here")
+                raise ValueError(f"is of {record.task}, and there is no such task here")
             rules[record.task].check(record)
         except (ValueError, OSError) as error:
             outcomes.append(Rejected(file, str(error).removeprefix(f"{path} ")))
@@ -222,9 +223,9 @@ def _read_golds(results: Path, record: Record) -> _Golds:
 
 
 def _read_readout(path: Path, sha256: str | None, sample: Arrays | None) -> Arrays:
-    arrays = read_arrays(_read(path, sha256), path.name)
+    arrays = read_arrays(_read(path, sha256), f"has a file {path.name} that")
     if sample is not None and not same_case(arrays, sample):
-        raise ValueError(f"its readout {path.name} is of other samples than its golds'")
+        raise ValueError(f"has a readout {path.name} of other samples than its golds'")
     return arrays
 
 
@@ -232,9 +233,9 @@ def _read(path: Path, sha256: str | None) -> bytes:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise ValueError(f"its readout {path.name} is missing") from None
+        raise ValueError(f"needs the readout {path.name}, which is missing") from None
     if sha256_of(content) != sha256:
-        raise ValueError(f"its readout {path.name} is not the one that it was scored from")
+        raise ValueError(f"was scored with another readout {path.name} than the one here")
     return content
 
 
