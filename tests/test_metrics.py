@@ -351,7 +351,9 @@ def test_a_constant_guess_gains_nothing(draws, size):
     assert wrong["label_accuracy"].value == pytest.approx(1 - easy)
     better, worse = (scores, wrong) if easy >= 0.5 else (wrong, scores)
     gain = better["label_gain"]
-    assert (gain.value, gain.stderr or 0) == pytest.approx((0, 0), abs=1e-12)
+    # Exactly nothing; where it is over calling all hard, but for the rounding of 1 less a mean.
+    slack = 0 if better is scores else 1e-12
+    assert (gain.value, gain.stderr or 0) == pytest.approx((0, 0), abs=slack)
     assert worse["label_gain"].value == pytest.approx(-abs(1 - 2 * easy))
     chance = scores.get("label_balanced_accuracy")
     assert chance is None or chance.value == pytest.approx(0.5)

@@ -84,12 +84,10 @@ def unlearn_less_well(results: Path, path: Path, points: int) -> None:
 
 def double_cost(results: Path, path: Path) -> None:
     record = read_record(path)
-    cost = record.cost.model_dump()
-    for name in ("forward_samples", "backward_samples", "epochs_equivalent"):
-        cost[name] *= 2
-    content = path.with_suffix(".npz").read_bytes()
-    changed = record.model_copy(update={"cost": record.cost.model_copy(update=cost)})
-    write_record(results, changed, content)
+    names = ("forward_samples", "backward_samples", "epochs_equivalent")
+    doubled = {name: 2 * getattr(record.cost, name) for name in names}
+    changed = record.model_copy(update={"cost": record.cost.model_copy(update=doubled)})
+    write_record(results, changed, path.with_suffix(".npz").read_bytes())
 
 
 def test_twenty_other_seeds_give_at_most_one_alarm(runs, tmp_path):
