@@ -26,6 +26,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import nn
 
+from .errors import UserError
 from .methods import configure, describe_parameters, load_method, resolved_parameters
 from .problem import ACCESS, Method
 from .suggest import did_you_mean
@@ -68,7 +69,7 @@ def check_parameters(trial: Trial) -> None:
         try:
             values = json.loads(json.dumps(resolved_parameters(instance), allow_nan=False))
             back = TypeAdapter(cls).validate_python(values)
-        except ValueError as error:  # pydantic's errors are ValueErrors too
+        except ValueError as error:  # of json or of pydantic, whose errors are ValueErrors
             text = " ".join(str(error).split())
             raise CheckFailure(f"the parameters do not survive JSON: {text}") from None
         if back != instance:
@@ -324,7 +325,7 @@ def run_checks(
         expected_failures: check to the reason why it fails; beside those that the class names.
 
     Raises:
-        ValueError: no such method, or an expectation of no such check or without a reason.
+        UserError: no such method, or an expectation of no such check or without a reason.
     """
     subject = _Subject(method, expected_failures or {})
     for check in CHECKS:
@@ -340,7 +341,7 @@ def check_method(method: Method | str, expected_failures: Mapping[str, str] | No
 
     Raises:
         CheckFailure: every failure, a line each.
-        ValueError: no such method, or an expectation of no such check or without a reason.
+        UserError: no such method, or an expectation of no such check or without a reason.
     """
     failures = [r for r in run_checks(method, expected_failures) if r.status == "failed"]
     if failures:
@@ -390,9 +391,9 @@ class _Subject:
         self.expected = {**getattr(method, "expected_failures", {}), **expected_failures}
         for name, reason in self.expected.items():
             if name not in names:
-                raise ValueError(f"there is no check {name!r}{did_you_mean(name, names)}")
+                raise UserError(f"there is no check {name!r}{did_you_mean(name, names)}")
             if not reason.strip():
-                raise ValueError(f"the expected failure of {name} needs a reason")
+                raise UserError(f"the expected failure of {name} needs a reason")
 
     def run(self, check: Callable[[Trial], None]) -> Result:
         name = check.__name__

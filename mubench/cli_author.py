@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .cli_shared import DEVICE, SETTINGS, TASK, build_missing, examples, load, usage_errors
+from .errors import UserError
 from .store import Store, say
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def _rerun(results: Path, checked: "Sequence[Checked]", count: int, device: str)
             say(f"measuring again: {file}")
             try:
                 lines = remeasure(results, record, loaded, store, isolation)
-            except ValueError as error:
+            except UserError as error:
                 lines = [str(error)]
             problems += [f"{file}: measured again, {line}" for line in lines]
     return problems

@@ -143,7 +143,7 @@ def regress(
     with usage_errors():
         comparison = compare(baseline, stored, new, fresh, same_job=same_job)
     rejected = [
-        f"{folder / one.file}: it {one.reason}"
+        f"{folder / one.file}: {one.reason}"
         for folder, read in ((baseline, stored), (new, fresh))
         for one in read.rejected
     ]
@@ -170,5 +170,5 @@ def _read(results: Path, task_files: tuple[str, ...]) -> "tuple[Results, list[Ta
         tasks = [load_task(name) for name in (*available_tasks(), *task_files)]
         read = read_results(results, tasks)
     for rejected in read.rejected:
-        say(f"rejected {results / rejected.file}: it {rejected.reason}")
+        say(f"rejected {results / rejected.file}: {rejected.reason}")
     return read, tasks

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .errors import UserError
 from .store import Store, say
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def usage_errors() -> Iterator[None]:
     """Turns a user's mistake into one clear message and exit code 2."""
     try:
         yield
-    except ValueError as error:
+    except UserError as error:
         raise click.UsageError(str(error)) from None
 
 

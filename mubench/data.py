@@ -24,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .errors import UserError
 from .folders import RawData, RawImages, read_folder
 from .store import Store, cache_root
 from .task import Case, DataSpec, TaskSpec, digest
@@ -83,13 +84,13 @@ def load(spec: DataSpec, *, check: bool = True) -> DataSet:
         check: whether the data must have the fingerprint of the spec, if that gives one.
 
     Raises:
-        ValueError: the data is not there, is broken, is too small to be cut, or is not what the
+        UserError: the data is not there, is broken, is too small to be cut, or is not what the
             spec says.
     """
     channels = len(spec.mean)
     fixed = FIXED_SHAPES.get(spec.kind)
     if fixed and fixed != (channels, spec.image_size):
-        raise ValueError(
+        raise UserError(
             f"{spec.kind} has images of {fixed[1]} pixels in {fixed[0]} channels, the task says "
             f"{spec.image_size} pixels, and mean and std of {channels} channels"
         )
@@ -105,7 +106,7 @@ def load(spec: DataSpec, *, check: bool = True) -> DataSet:
     counts = torch.bincount(train.labels, minlength=len(raw.class_names))
     for name, count in zip(raw.class_names, counts.tolist(), strict=True):
         if count == 0:
-            raise ValueError(
+            raise UserError(
                 f"data {spec.name}: class {name!r} has no training image left at test_share = "
                 f"{spec.test_share}; lower that, or add images"
             )
@@ -118,7 +119,7 @@ def load(spec: DataSpec, *, check: bool = True) -> DataSet:
         }
     )
     if check and spec.fingerprint not in (None, fingerprint):
-        raise ValueError(
+        raise UserError(
             f"data {spec.name} has fingerprint {fingerprint}, the task was made on "
             f"{spec.fingerprint}; get the original images, or make a task of your own for these"
         )
@@ -132,13 +133,13 @@ def split_held_out(dataset: DataSet, spec: DataSpec) -> tuple[Samples, Samples]:
         `holdout`, which methods may ask for, and `test`, which is scored; both in content order.
 
     Raises:
-        ValueError: one of them would be empty.
+        UserError: one of them would be empty.
     """
     is_holdout = _cut(
         dataset.test_all.labels, dataset.test_hashes, spec.holdout_share, f"{spec.name}/holdout"
     )
     if is_holdout.all() or not is_holdout.any():
-        raise ValueError(
+        raise UserError(
             f"data {spec.name}: {len(is_holdout)} held-out images cannot be cut at holdout_share "
             f"= {spec.holdout_share}; hold out more"
         )
@@ -152,7 +153,7 @@ def forget_indices(dataset: DataSet, task: TaskSpec, case: Case) -> NDArray[np.i
         Positions, rising. A smaller case of the same class and draw is part of a larger one.
 
     Raises:
-        ValueError: the case wants more images than may be drawn.
+        UserError: the case wants more images than may be drawn.
     """
     is_candidate = np.ones(len(dataset.train), dtype=np.bool_)
     if case.class_name is not None:
@@ -163,7 +164,7 @@ def forget_indices(dataset: DataSet, task: TaskSpec, case: Case) -> NDArray[np.i
     origin = case.class_name or "random"
     if case.size > len(candidates):
         copies = int(is_candidate.sum()) - len(candidates)
-        raise ValueError(
+        raise UserError(
             f"case {case.id} wants {case.size} images, {task.data.name} has {len(candidates)} to "
             f"draw from ({copies} more have copies of the same pixels); lower the size"
         )
@@ -239,7 +240,7 @@ def _data_root() -> Path | None:
         return None
     root = Path(value).expanduser()
     if not root.is_dir():
-        raise ValueError(f"MUBENCH_DATA is {value}, which is no folder; correct or unset it")
+        raise UserError(f"MUBENCH_DATA is {value}, which is no folder; correct or unset it")
     return root
 
 
@@ -253,7 +254,7 @@ def _cifar(spec: DataSpec) -> RawData:
         try:
             parts = [source(root, train=is_train) for is_train in (True, False)]
         except RuntimeError:
-            raise ValueError(
+            raise UserError(
                 f"{root / source.base_folder} is damaged: its checksums are not torchvision's; "
                 "unpack it anew"
             ) from None
@@ -267,7 +268,7 @@ def _cifar(spec: DataSpec) -> RawData:
                     source(folder, train=is_train, download=True) for is_train in (True, False)
                 ]
         except (OSError, RuntimeError) as error:
-            raise ValueError(
+            raise UserError(
                 f"{spec.kind} cannot be downloaded ({error}); set MUBENCH_DATA to a folder that "
                 f"holds {source.base_folder}, or run once with a network"
             ) from None
@@ -294,14 +295,14 @@ def _digits(spec: DataSpec) -> RawData:
 def _folder(spec: DataSpec) -> RawData:
     root = _data_root()
     if root is None:
-        raise ValueError(f"set MUBENCH_DATA to the folder that holds {spec.name}")
+        raise UserError(f"set MUBENCH_DATA to the folder that holds {spec.name}")
     return read_folder(root / spec.name, spec.image_size, len(spec.mean))
 
 
 def _synthetic(spec: DataSpec) -> RawData:
     """Four patterns of coarse coloured blocks, each image half pattern and half noise."""
     if len(spec.mean) != 3:
-        raise ValueError(f"synthetic images have 3 channels, mean and std have {len(spec.mean)}")
+        raise UserError(f"synthetic images have 3 channels, mean and std have {len(spec.mean)}")
     size = spec.image_size
     block_of = np.arange(size) * 4 // size  # 4 x 4 blocks: survive a crop of some pixels
 

@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 from safetensors.numpy import load_file, save
 from tqdm import tqdm
 
+from .errors import UserError
 from .store import Store
 from .task import digest
 
@@ -59,18 +60,18 @@ def read_folder(root: Path, image_size: int, channels: int) -> RawData:
         channels: 3 for RGB, 1 for grey.
 
     Raises:
-        ValueError: there is no such folder or it has no classes, a class is empty or only in
+        UserError: there is no such folder or it has no classes, a class is empty or only in
             `test`, or images are broken; the message names them.
     """
     if channels not in MODES:
-        raise ValueError(f"images have 1 or 3 channels, mean and std of the task have {channels}")
+        raise UserError(f"images have 1 or 3 channels, mean and std of the task have {channels}")
     if not root.is_dir():
-        raise ValueError(f"there is no folder {root}; {LAYOUT}")
+        raise UserError(f"there is no folder {root}; {LAYOUT}")
     is_split = (root / "train").is_dir() and (root / "test").is_dir()
     splits = [_list_split(root / part) for part in (("train", "test") if is_split else ("",))]
     class_names = splits[0].class_names
     if strangers := sorted(set(splits[-1].class_names) - set(class_names)):
-        raise ValueError(
+        raise UserError(
             f"{root / 'test'} has classes that train has not: {', '.join(strangers)}; "
             "remove them, or add their training images"
         )
@@ -87,14 +88,14 @@ def read_folder(root: Path, image_size: int, channels: int) -> RawData:
 def _list_split(root: Path) -> _Split:
     class_names = [path.name for path in _visible(root) if path.is_dir()]
     if not class_names:
-        raise ValueError(f"{root} has no class folders; {LAYOUT}")
+        raise UserError(f"{root} has no class folders; {LAYOUT}")
     split = _Split(class_names, [], [])
     for name in class_names:
         paths = _visible(root / name)
         if not paths:
-            raise ValueError(f"class folder {root / name} is empty; remove it, or add its images")
+            raise UserError(f"class folder {root / name} is empty; remove it, or add its images")
         if any(path.is_dir() for path in paths):
-            raise ValueError(f"class folder {root / name} holds folders; {LAYOUT}")
+            raise UserError(f"class folder {root / name} holds folders; {LAYOUT}")
         split.paths.extend(paths)
         split.classes.extend([name] * len(paths))
     return split
@@ -154,7 +155,7 @@ def _decode_all(
     if broken:
         more = [f"  and {len(broken) - SHOWN} more"] if len(broken) > SHOWN else []
         head = f"{root}: {len(broken)} of {len(paths)} files are no image that can be read; "
-        raise ValueError("\n".join([head + "mend or remove them:", *broken[:SHOWN], *more]))
+        raise UserError("\n".join([head + "mend or remove them:", *broken[:SHOWN], *more]))
     return images_NCHW
 
 
@@ -164,7 +165,7 @@ def _decode(path: Path, image_size: int, mode: str) -> NDArray[np.uint8]:
         image = ImageOps.exif_transpose(file)
         if image.mode.startswith(("I", "F")):
             # Pillow would clip these to 255, not scale them: nearly white images, silently.
-            raise ValueError(f"more than 8 bits a channel (mode {image.mode}); convert it to 8")
+            raise UserError(f"more than 8 bits a channel (mode {image.mode}); convert it to 8")
         if image.mode == "P":
             # Straight to RGB, Pillow warns of each palette that has transparent entries.
             image = image.convert("RGBA")

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from .errors import DoesNotHold, UserError
 from .golds import LoadedTask, gold_readout, missing, needed
 from .records import parse_readout, sha256_of
 from .store import Store
@@ -22,11 +23,11 @@ def export_bundle(loaded: LoadedTask, store: Store, cases: Sequence[Case], path:
         Its size in bytes.
 
     Raises:
-        ValueError: something of it is not cached.
+        UserError: something of it is not cached.
     """
     absent = missing(loaded, store, cases)
     if absent:
-        raise ValueError(
+        raise UserError(
             f"not cached: {', '.join(ref.label for ref in absent)}; "
             f"`mubench gold build --task {loaded.task.name}` trains them"
         )
@@ -54,31 +55,32 @@ def import_bundle(store: Store, path: Path) -> tuple[int, int]:
         How many models and how many readouts came in.
 
     Raises:
-        ValueError: the file is not a bundle, or an entry of it does not match its checksums.
+        UserError: the file is not a bundle, or an entry of it does not match its checksums.
     """
     try:
         with zipfile.ZipFile(path) as bundle:
             files = {name: bundle.read(name) for name in bundle.namelist()}
     except (OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a bundle: {error}") from None
+        raise DoesNotHold(f"{path} is not a bundle: {error}") from None
     entries: dict[tuple[str, str], dict[str, bytes]] = {}
     for name, content in files.items():
         kind, _, rest = name.partition("/")
         key, _, file = rest.partition("/")
         if kind not in ("models", "readouts") or not file or Path(file).name != file:
-            raise ValueError(f"{path} is not a bundle: it holds {name}")
+            raise DoesNotHold(f"{path} is not a bundle: it holds {name}")
         entries.setdefault((kind, key), {})[file] = content
     for (kind, key), content_of in entries.items():
         try:
-            manifest = json.loads(content_of.pop("manifest.json"))
-            provenance = manifest["provenance"]
-            expected = manifest["files"]
-        except (KeyError, ValueError):
-            raise ValueError(f"{path}: {kind}/{key} has no manifest") from None
+            manifest = json.loads(content_of.pop("manifest.json", b""))
+        except ValueError:
+            manifest = None
+        if not isinstance(manifest, dict) or not {"provenance", "files"} <= manifest.keys():
+            raise DoesNotHold(f"{path}: {kind}/{key} has no manifest")
+        provenance, expected = manifest["provenance"], manifest["files"]
         if {name: sha256_of(content) for name, content in content_of.items()} != expected:
-            raise ValueError(f"{path}: {kind}/{key} does not match its checksums")
+            raise DoesNotHold(f"{path}: {kind}/{key} does not match its checksums")
         if kind == "models" and digest(provenance["identity"]) != key:
-            raise ValueError(f"{path}: {kind}/{key} is another model than it says")
+            raise DoesNotHold(f"{path}: {kind}/{key} is another model than it says")
         if kind == "readouts":
             parse_readout(content_of["readout.npz"], f"{path}: {kind}/{key}")
         with store.lock(kind, key):

@@ -19,6 +19,7 @@ from torch import nn
 
 from . import data, models, training
 from .data import DataSet, Samples
+from .errors import UserError
 from .metrics import Readout, compact
 from .records import parse_readout, readout_bytes, sha256_of
 from .store import Store
@@ -83,13 +84,13 @@ class LoadedTask:
         """A case by id.
 
         Raises:
-            ValueError: the task has no such case.
+            UserError: the task has no such case.
         """
         for case in self.cases:
             if case.id == case_id:
                 return case
         ids = [case.id for case in self.cases]
-        raise ValueError(
+        raise UserError(
             f"task {self.task.name} has no case {case_id!r}{did_you_mean(case_id, ids)} "
             f"It has {', '.join(ids)}."
         )
@@ -146,12 +147,18 @@ class LoadedTask:
 
         D_r, ten times larger than the rest and good for one accuracy only, is run in the recipe's
         precision; all else in float32.
+
+        Raises:
+            mubench.training.Diverged: a logit on D_f or the test set is not finite.
         """
         forget, retain = self.split(case)
         forget_logits = training.predict(model, forget, self.pipeline)
         test_logits = training.predict(model, self.test, self.pipeline)
         precision = self.task.train.precision
         retain_logits = training.predict(model, retain, self.pipeline, precision=precision)
+        for name, logits in (("forget", forget_logits), ("test", test_logits)):
+            if not bool(logits.isfinite().all()):
+                raise training.Diverged(f"the model's {name} logits are not all finite")
         return Readout(
             forget_logits_NK=forget_logits.cpu().numpy(),
             forget_labels_N=forget.labels.cpu().numpy(),

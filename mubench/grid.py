@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from annotated_types import Ge, MinLen
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from .errors import UserError
 from .suggest import did_you_mean
 from .task import digest
 
@@ -72,12 +73,12 @@ def read_grid(
         The cells, sorted by task, case, method, parameters, seed.
 
     Raises:
-        ValueError: mistakes, all of them, each with its path.
+        UserError: mistakes, all of them, each with its path.
     """
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{source} is not TOML: {error}") from None
+        raise UserError(f"{source} is not TOML: {error}") from None
     grid, mistakes = _parse(raw)
     tasks: list[LoadedTask] = []
     methods: list[Described] = []
@@ -96,8 +97,7 @@ def read_grid(
     mistakes += _repeats("cases", grid.cases)
     mistakes += _repeats("seeds", grid.seeds)
     if mistakes:
-        count = f"{len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}"
-        raise ValueError("\n  ".join([f"{source} has {count}:", *mistakes]))
+        raise UserError.of(mistakes, source)
     points = [
         Point(loaded, case, method, seed)
         for loaded in tasks
@@ -114,11 +114,11 @@ def _variants(entry: object) -> tuple[str, list[dict[str, Any]]]:
     if isinstance(entry, str):
         return entry, [{}]
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-        raise ValueError('write "tmu", or {name = "tmu", parameter = value}')
+        raise UserError('write "tmu", or {name = "tmu", parameter = value}')
     given = {name: value for name, value in entry.items() if name != "name"}
     choices = [value if isinstance(value, list) else [value] for value in given.values()]
     if [] in choices:
-        raise ValueError(f"{list(given)[choices.index([])]} has no value")
+        raise UserError(f"{list(given)[choices.index([])]} has no value")
     return entry["name"], [dict(zip(given, c, strict=True)) for c in itertools.product(*choices)]
 
 
@@ -148,7 +148,7 @@ def _parse(raw: dict[str, Any]) -> tuple[_Grid, list[str]]:
 def _noting(mistakes: list[str], where: str) -> Iterator[None]:
     try:
         yield
-    except ValueError as error:
+    except UserError as error:
         mistakes += [f"{where}: {line.strip()}" for line in str(error).splitlines()]
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from .errors import UserError
+
 
 @dataclass(frozen=True)
 class Change:
@@ -22,13 +24,13 @@ class Base:
         """Finds that commit.
 
         Raises:
-            ValueError: the folder is in no repository, or git does not know the revision.
+            UserError: the folder is in no repository, or git does not know the revision.
         """
         self.folder = folder
         try:
             self.commit = self._git("merge-base", revision, "HEAD").decode().strip()
         except (OSError, subprocess.CalledProcessError):
-            raise ValueError(
+            raise UserError(
                 f"git cannot compare {folder} with {revision!r}: it must be in a clone that has "
                 "fetched that revision, and a history in common with it"
             ) from None

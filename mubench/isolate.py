@@ -33,6 +33,7 @@ import torch
 
 from . import isolate_linux, isolate_wire
 from .attempt import Inputs, Outcome
+from .errors import DoesNotHold, UserError
 from .isolate_talk import EXIT_SECONDS, Child, NotHeard, read_line
 from .store import cache_root, say
 
@@ -166,7 +167,7 @@ class Isolation:
             settings: parameters other than the defaults; one description for each.
 
         Raises:
-            ValueError: it cannot be imported, or does not take the settings; all mistakes at once.
+            UserError: it cannot be imported, or does not take the settings; all mistakes at once.
         """
         reference = _absolute(reference)
         with self._child() as child:
@@ -174,9 +175,9 @@ class Isolation:
             try:
                 answer = child.hear(START_SECONDS)
             except NotHeard as reason:
-                raise ValueError(f"method {reference!r} cannot be imported: {reason}") from None
+                raise UserError(f"method {reference!r} cannot be imported: {reason}") from None
         if refused := answer.get("refused") or "\n".join(answer.pop("mistakes")):
-            raise ValueError(refused)
+            raise UserError(refused)
         answer["requires"] = frozenset(answer["requires"])
         parameters = answer.pop("parameters")
         return [
@@ -226,7 +227,7 @@ def _converse(child: Child, method: Described, inputs: Inputs, limit_seconds: fl
     content = child.result(most_bytes=2 * weights_bytes + 64 * inputs.num_forget + 1_000_000)
     try:
         outcome = isolate_wire.unpack_outcome(content, inputs.num_forget)
-    except ValueError as error:
+    except DoesNotHold as error:
         raise NotHeard("error", str(error)) from None
     outcome.seconds = seconds
     return outcome

@@ -23,6 +23,7 @@ import torch
 
 from . import isolate_linux, isolate_wire
 from .attempt import attempt, describe_error
+from .errors import UserError
 from .methods import MethodClass, configure, load_method, resolved_parameters
 from .problem import Meter, Method
 
@@ -84,7 +85,7 @@ def _run(request: dict[str, Any], caller: _Caller, inputs_file: int, result_file
     reference = request["reference"]
     try:
         method = load_method(reference)
-    except ValueError as error:
+    except UserError as error:
         return caller.say({"refused": str(error)})
     except BaseException as error:
         return caller.say(
@@ -137,7 +138,7 @@ def _describe(
         try:
             instance = configure(method, setting)
             parameters.append(resolved_parameters(instance))
-        except ValueError as error:
+        except UserError as error:
             mistakes += [line for line in str(error).splitlines() if line not in mistakes]
     description = {
         "name": method.name,

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .attempt import Inputs, Outcome, Tensors
 from .data import Samples
+from .errors import DoesNotHold
 from .problem import GOLD_LABELS, REPORTS
 from .records import Status
 from .task import DataSpec, ModelSpec, TrainSpec
@@ -128,17 +129,17 @@ def unpack_outcome(content: bytes, num_forget: int) -> Outcome:
     """The same again.
 
     Raises:
-        ValueError: it is not what `pack_outcome` writes.
+        DoesNotHold: it is not what `pack_outcome` writes.
     """
     try:
         text, tensors = _unpack(content)
         preamble = _OutcomePreamble.model_validate_json(text)
     except (SafetensorError, KeyError, TypeError, ValidationError) as error:
-        raise ValueError(f"what the method's process gave back is unreadable: {error}") from None
+        raise DoesNotHold(f"what the method's process gave back is unreadable: {error}") from None
     reports = _below(tensors, "report.")
     for name, values_N in reports.items():
         if name not in REPORTS or not _is_report(name, values_N, num_forget):
-            raise ValueError(f"the method's process gave back a bad report {name!r}")
+            raise DoesNotHold(f"the method's process gave back a bad report {name!r}")
     weights = _below(tensors, "weights.") if preamble.status == "ok" else None
     return Outcome(
         **preamble.model_dump(),

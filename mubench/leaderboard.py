@@ -15,6 +15,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from .board import MEASURES, Entry, Standing, TaskBoard, by_size
+from .errors import UserError
 from .intervals import Interval
 from .plots import PLOTS_FOLDER, planned
 from .verify import Rejected
@@ -82,7 +83,7 @@ def render(boards: Sequence[TaskBoard], rejected: Sequence[Rejected], folder: st
     if rejected:
         rows = [[f"`{one.file}`", one.reason] for one in rejected]
         parts += ["## Rejected records\n\nNo number on this page comes from these files.\n"]
-        parts += [_table(rows, ["file", "why: it"])]
+        parts += [_table(rows, ["file", "why"])]
     return "\n".join([*parts, READING])
 
 
@@ -98,12 +99,12 @@ def excerpt(text: str, boards: Sequence[TaskBoard], page: str) -> str:
         page: the whole page, as seen from the text's file.
 
     Raises:
-        ValueError: the text has no such lines.
+        UserError: the text has no such lines.
     """
     before, begins, rest = text.partition(BEGIN_EXCERPT)
     _, ends, after = rest.partition(END_EXCERPT)
     if not (begins and ends):
-        raise ValueError(
+        raise UserError(
             f"--excerpt: the file has no lines {BEGIN_EXCERPT.strip()} and {END_EXCERPT.strip()}"
         )
     columns = [HEADERS.index(name) for name in EXCERPT_HEADERS]

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from .errors import UserError
+from .source import source_files, source_sha
 from .suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class MethodClass:
     distribution: str | None  # None: not installed, a file or a module of the user's
     version: str | None
     source_sha: str  # SHA-256 of the source it is made of
+    files: tuple[Path, ...] = ()  # that source
 
     @property
     def requires(self) -> frozenset[str]:
@@ -85,6 +88,14 @@ def _distribution(entry: EntryPoint) -> str:
     return entry.dist.name if entry.dist else entry.value
 
 
+def _packages(entry: EntryPoint) -> set[str]:
+    """The top-level names of the packages and modules that an entry point's distribution brings."""
+    text = (entry.dist.read_text("top_level.txt") or "") if entry.dist else ""
+    listed = (entry.dist.files or []) if entry.dist else []
+    files = {file.parts[0].removesuffix(".py") for file in listed if file.suffix == ".py"}
+    return {name for name in (*text.split(), *files) if name.isidentifier()}
+
+
 def load_method(reference: str) -> MethodClass:
     """Imports a method.
 
@@ -92,7 +103,7 @@ def load_method(reference: str) -> MethodClass:
         reference: an installed method's name, `package.module:Class`, or `./file.py:Class`.
 
     Raises:
-        ValueError: there is no such method, several distributions claim its name, it cannot be
+        UserError: there is no such method, several distributions claim its name, it cannot be
             imported, or it is not a method; the message says what to do.
     """
     if ":" in reference:
@@ -100,30 +111,32 @@ def load_method(reference: str) -> MethodClass:
         module = _import(location, reference)
         if not hasattr(module, class_name):
             near = did_you_mean(class_name, [n for n in vars(module) if n[:1].isupper()])
-            raise ValueError(f"{location} has no class {class_name!r}{near}")
+            raise UserError(f"{location} has no class {class_name!r}{near}")
         cls = _checked(getattr(module, class_name), reference)
-        return MethodClass(slug(class_name), cls, None, None, source_sha(source_files(cls)))
+        files = tuple(source_files(cls))
+        return MethodClass(slug(class_name), cls, None, None, source_sha(files), files)
     installed = available_methods()
     if reference not in installed:
-        raise ValueError(
+        raise UserError(
             f"unknown method {reference!r}{did_you_mean(reference, installed)} "
             "`mubench list methods` names those installed; a file is named ./file.py:Class."
         )
     entries = installed[reference]
     if len(entries) > 1:
         claims = " and ".join(f"{_distribution(e)} ({e.value})" for e in entries)
-        raise ValueError(f"method {reference!r} is claimed by {claims}: uninstall one of them")
+        raise UserError(f"method {reference!r} is claimed by {claims}: uninstall one of them")
     (entry,) = entries
     try:
         loaded = entry.load()
     except Exception as error:
-        raise ValueError(
+        raise UserError(
             f"method {reference!r} of {_distribution(entry)} cannot be imported: "
             f"{type(error).__name__}: {error}"
         ) from error
     cls = _checked(loaded, reference)
     version = entry.dist.version if entry.dist else None
-    return MethodClass(reference, cls, _distribution(entry), version, source_sha(source_files(cls)))
+    files = tuple(source_files(cls, _packages(entry)))
+    return MethodClass(reference, cls, _distribution(entry), version, source_sha(files), files)
 
 
 def _import(location: str, reference: str) -> ModuleType:
@@ -132,7 +145,7 @@ def _import(location: str, reference: str) -> ModuleType:
             return importlib.import_module(location)
         path = Path(location).resolve()
         if not path.is_file():
-            raise ValueError(f"there is no file {location} for method {reference!r}")
+            raise UserError(f"there is no file {location} for method {reference!r}")
         name = f"mubench_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec and spec.loader
@@ -140,10 +153,10 @@ def _import(location: str, reference: str) -> ModuleType:
         sys.modules[name] = module
         spec.loader.exec_module(module)
         return module
-    except ValueError:
+    except UserError:
         raise
     except Exception as error:
-        raise ValueError(
+        raise UserError(
             f"method {reference!r} cannot be imported: {type(error).__name__}: {error}"
         ) from error
 
@@ -166,7 +179,7 @@ def _checked(cls: Any, reference: str) -> "type[Method]":
         for name in sorted(requires - known):
             problem = f"requires unknown access {name!r}{did_you_mean(name, known)}"
     if problem:
-        raise ValueError(f"method {reference!r} {problem}")
+        raise UserError(f"method {reference!r} {problem}")
     checked: type[Method] = cls
     return checked
 
@@ -180,36 +193,23 @@ def slug(class_name: str) -> str:
     return out.replace("_", "-")
 
 
-def source_files(cls: type[Any]) -> list[Path]:
-    """The class's file, and its neighbours when it is in a package."""
-    file = Path(inspect.getfile(cls))
-    in_package = sys.modules[cls.__module__].__package__
-    return sorted(file.parent.glob("*.py")) if in_package else [file]
-
-
-def source_sha(files: Iterable[Path]) -> str:
-    """SHA-256 of a method's source files, whatever they are called."""
-    sources = b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)
-    return hashlib.sha256(sources).hexdigest()
-
-
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
     """`["lr=0.1", "last_step.epochs=3"]` as a mapping; a value is a TOML value, else a string.
 
     Raises:
-        ValueError: not `name=value`, or a name twice.
+        UserError: not `name=value`, or a name twice.
     """
     parsed: dict[str, Any] = {}
     for setting in settings:
         path, equals, text = setting.partition("=")
         *groups, name = (part.strip().replace("-", "_") for part in path.split("."))
         if not equals or not all((*groups, name)):
-            raise ValueError(f"--set {setting!r} is not name=value")
+            raise UserError(f"--set {setting!r} is not name=value")
         place = parsed
         for group in groups:
             place = place.setdefault(group, {})
         if not isinstance(place, dict) or name in place:
-            raise ValueError(f"--set gives {path!r} twice")
+            raise UserError(f"--set gives {path!r} twice")
         try:
             place[name] = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
@@ -221,7 +221,7 @@ def configure(method: MethodClass, settings: Mapping[str, Any]) -> "Method":
     """An instance of a method with parameters other than its defaults.
 
     Raises:
-        ValueError: an unknown parameter or a value that it does not take; all mistakes at once.
+        UserError: an unknown parameter or a value that it does not take; all mistakes at once.
     """
     mistakes: list[str] = []
     known = _known(method.name, method.cls, settings, mistakes)
@@ -233,7 +233,7 @@ def configure(method: MethodClass, settings: Mapping[str, Any]) -> "Method":
             for item in error.errors()
         ]
     if mistakes:
-        raise ValueError("\n".join(mistakes))
+        raise UserError("\n".join(mistakes))
     return instance
 
 

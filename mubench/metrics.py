@@ -28,6 +28,7 @@ from .attacks import (
     mia_lr_loss,
     two_sided_gap,
 )
+from .errors import DoesNotHold
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Readout:
     """What every metric of one model is computed from.
 
     Raises:
-        ValueError: shapes disagree, a set is empty, a logit is not finite, a label is no class, or
+        DoesNotHold: shapes disagree, a set is empty, a logit is not finite, a label is no class, or
             the test predictions are not those of the test logits.
     """
 
@@ -70,19 +71,21 @@ class Readout:
             and self.forget_labels_N.shape == (n,)
             and self.test_predictions_M.shape == self.test_labels_M.shape == (m,)
         ):
-            raise ValueError("the readout's shapes disagree")
+            raise DoesNotHold("the readout's shapes disagree")
         if not (n and m and 0 <= self.retain_correct <= self.retain_total > 0):
-            raise ValueError("the readout has an empty set or an impossible retain count")
+            raise DoesNotHold("the readout has an empty set or an impossible retain count")
         for name, logits in (("forget", self.forget_logits_NK), ("test", self.test_logits_MK)):
             if not np.isfinite(logits).all():
-                raise ValueError(f"the readout's {name} logits are not all finite")
+                raise DoesNotHold(f"the readout's {name} logits are not all finite")
         for classes in (self.forget_labels_N, self.test_labels_M, self.test_predictions_M):
             if classes.min() < 0 or classes.max() >= k:
-                raise ValueError(f"the readout has a label outside its {k} classes")
+                raise DoesNotHold(f"the readout has a label outside its {k} classes")
         # Rounding is monotone: the float32 argmax is still a largest logit of its row.
         chosen = np.take_along_axis(self.test_logits_MK, self.test_predictions_M[:, None], axis=1)
         if (chosen[:, 0] != self.test_logits_MK.max(axis=1)).any():
-            raise ValueError("the readout's test predictions are not the argmax of its test logits")
+            raise DoesNotHold(
+                "the readout's test predictions are not the argmax of its test logits"
+            )
 
     @cached_property
     def forget_predictions_N(self) -> Ints:
@@ -146,17 +149,17 @@ def score(
         Metric name to score.
 
     Raises:
-        ValueError: no gold, readouts of different cases, or a report that is not finite.
+        DoesNotHold: no gold, readouts of different cases, or a report that is not finite.
     """
     if not golds:
-        raise ValueError("scoring needs at least one gold")
+        raise DoesNotHold("scoring needs at least one gold")
     for gold in golds:
         if not (
             np.array_equal(gold.forget_labels_N, unlearned.forget_labels_N)
             and np.array_equal(gold.test_labels_M, unlearned.test_labels_M)
             and gold.retain_total == unlearned.retain_total
         ):
-            raise ValueError("the unlearned model and a gold were read out on different cases")
+            raise DoesNotHold("the unlearned model and a gold were read out on different cases")
     return {
         **_accuracy_scores(unlearned, golds),
         **_output_scores(unlearned, golds),
@@ -269,7 +272,7 @@ def _report_scores(
     for name, report in reports.items():
         assert name in ("easy", "easy_score") and report.shape == (count,)  # Problem.report checks
         if not np.isfinite(report).all():
-            raise ValueError(f"the method's report {name!r} has values that are not finite")
+            raise DoesNotHold(f"the method's report {name!r} has values that are not finite")
     if "easy" in reports:
         scores["predictor_label_accuracy"] = _mean(agreement(reports["easy"], golds))
         scores |= _balanced("predictor_balanced_accuracy", reports["easy"], golds)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from .allcnn import AllCNN, AllCNNOptions
+from .errors import UserError
 from .suggest import did_you_mean
 from .task import ModelSpec
 
@@ -44,7 +45,7 @@ def build(
             state.
 
     Raises:
-        ValueError: no such architecture or option, a width that it cannot have, or images that it
+        UserError: no such architecture or option, a width that it cannot have, or images that it
             cannot take; the message says what it can.
     """
     with torch.random.fork_rng(devices=[]):
@@ -145,13 +146,13 @@ def _read_options(spec: ModelSpec, kind: type[_Options]) -> _Options:
 
 def _wrong_options(
     spec: ModelSpec, mistakes: Mapping[str, str], known: Collection[str]
-) -> ValueError:
+) -> UserError:
     """An error that names each wrong option, with what is wrong about it, and all known ones."""
     lines = [
         f"  {name}: {mistake if name in known else f'unknown{did_you_mean(name, known)}'}"
         for name, mistake in mistakes.items()
     ]
-    return ValueError(
+    return UserError(
         "\n".join([f"model {spec.name!r} has wrong options; it takes {', '.join(known)}:", *lines])
     )
 
@@ -163,7 +164,7 @@ def _make_timm(spec: ModelSpec, num_classes: int, channels: int, image_size: int
     name = spec.name
     known = timm.list_models()
     if name not in known:
-        raise ValueError(
+        raise UserError(
             f"unknown model {name!r}{did_you_mean(name, ['allcnn', 'vit', *known])} "
             "There are allcnn, resnet18, vit and every name in `timm.list_models()`."
         )
@@ -175,7 +176,7 @@ def _make_timm(spec: ModelSpec, num_classes: int, channels: int, image_size: int
         arguments |= _resnet18_arguments(spec.width or 64)
         arguments["zero_init_last"] = image_size > LARGEST_SMALL_IMAGE
     elif spec.width is not None:
-        raise ValueError(f"model {name!r} has a width of its own; leave `width` out")
+        raise UserError(f"model {name!r} has a width of its own; leave `width` out")
     if spec.options:
         _check_timm_options(spec, arguments)
         arguments |= spec.options
@@ -192,7 +193,7 @@ def _make_timm(spec: ModelSpec, num_classes: int, channels: int, image_size: int
         TypeError,
         ValueError,
     ) as error:
-        raise ValueError(
+        raise UserError(
             f"timm cannot make {name!r} with options {spec.options} for {image_size}x{image_size} "
             f"images: {error}"
         ) from error
@@ -206,7 +207,7 @@ def _resnet18_arguments(width: int) -> dict[str, Any]:
     the plain convolution back.
     """
     if width % 2:
-        raise ValueError(f"resnet18 cannot have an odd width, and {width} is one")
+        raise UserError(f"resnet18 cannot have an odd width, and {width} is one")
     channels = tuple(width * 2**stage for stage in range(4))
     return {"stem_type": "deep", "stem_width": width // 2, "channels": channels}
 
@@ -255,4 +256,4 @@ def _check_output(model: nn.Module, images_NCHW: torch.Tensor, num_classes: int)
         features(model, images_NCHW)
         model.train()
     if logits_shape != (1, num_classes):
-        raise ValueError(f"its output for one image has the shape {logits_shape}")
+        raise UserError(f"its output for one image has the shape {logits_shape}")

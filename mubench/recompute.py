@@ -23,7 +23,9 @@ import numpy.typing as npt
 from scipy.special import softmax
 
 from .attacks import Bools, Floats, Ints
+from .errors import DoesNotHold
 from .metrics import constant_guess, js_divergence, l2_distance
+from .records import ARRAYS, check_arrays
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -42,7 +44,7 @@ def read_arrays(content: bytes, source: str) -> Arrays:
         source: what to call it in a message.
 
     Raises:
-        ValueError: it is not one.
+        DoesNotHold: it is not one.
     """
     arrays = {}
     try:
@@ -51,9 +53,10 @@ def read_arrays(content: bytes, source: str) -> Arrays:
                 continue
             # All readouts of a case have the same labels.
             arrays[name] = (_unpack_again if name.endswith("_labels") else _unpack)(packed)
+        check_arrays(arrays, [name for name in ARRAYS if name != "test_logits"])
         _check(arrays)
-    except (ValueError, KeyError, zlib.error, struct.error) as error:
-        raise ValueError(f"{source} is not a readout: {error}") from None
+    except DoesNotHold as error:
+        raise DoesNotHold(f"{source} is not a readout: {error}") from None
     return arrays
 
 
@@ -63,29 +66,42 @@ def _members(content: bytes) -> Iterator[tuple[str, bytes]]:
     zipfile reads the directory at the end instead, which takes ten times as long.
     """
     if content[-22:-18] != b"PK\5\6":
-        raise ValueError("it is cut short")
+        raise DoesNotHold("it is cut short")
     start = 0
     while content.startswith(b"PK\3\4", start):
-        size, _, name_length, extra_length = struct.unpack_from("<2I2H", content, start + 18)
+        size, _, name_length, extra_length = _numbers("<2I2H", content, start + 18)
         name_start = start + 30
         extra_start = name_start + name_length
         if size == ZIP64:  # numpy's: the extra field is a tag, its length, and the sizes
-            tag, size = struct.unpack_from("<H2x8xQ", content, extra_start)
+            tag, size = _numbers("<H2x8xQ", content, extra_start)
             if tag != 1:
-                raise ValueError("an array's length is nowhere")
+                raise DoesNotHold("an array's length is nowhere")
         packed_start = extra_start + extra_length
         start = packed_start + size
-        name = content[name_start:extra_start].decode("ascii").removesuffix(".npy")
+        name = content[name_start:extra_start].decode("ascii", "replace").removesuffix(".npy")
         yield name, content[packed_start:start]
+
+
+def _numbers(form: str, content: bytes, start: int) -> tuple[int, ...]:
+    try:
+        return struct.unpack_from(form, content, start)
+    except struct.error:
+        raise DoesNotHold("it is cut short") from None
 
 
 def _unpack(packed: bytes) -> npt.NDArray[Any]:
     """The array, read-only, of a compressed npy."""
-    raw = zlib.decompress(packed, wbits=-zlib.MAX_WBITS)
-    (length,) = struct.unpack_from("<H", raw, 8)
+    try:
+        raw = zlib.decompress(packed, wbits=-zlib.MAX_WBITS)
+    except zlib.error as error:
+        raise DoesNotHold(str(error)) from None
+    (length,) = _numbers("<H", raw, 8)
     shape, is_fortran, dtype = _header(raw[: 10 + length])
-    values = np.frombuffer(raw, dtype, offset=10 + length)
-    return values.reshape(shape, order="F" if is_fortran else "C")
+    try:
+        values = np.frombuffer(raw, dtype, offset=10 + length)
+        return values.reshape(shape, order="F" if is_fortran else "C")
+    except ValueError as error:  # another length than the shape asks for
+        raise DoesNotHold(str(error)) from None
 
 
 _unpack_again = lru_cache(maxsize=32)(_unpack)
@@ -95,22 +111,27 @@ _unpack_again = lru_cache(maxsize=32)(_unpack)
 def _header(raw: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, order and type of an npy; readouts of one case have the same."""
     file = io.BytesIO(raw)
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise ValueError("its arrays have an unknown version")
-    return np.lib.format.read_array_header_1_0(file)
+    try:
+        version = np.lib.format.read_magic(file)
+        header = np.lib.format.read_array_header_1_0(file)
+    except ValueError as error:
+        raise DoesNotHold(str(error)) from None
+    if version != (1, 0):
+        raise DoesNotHold("its arrays have an unknown version")
+    return header
 
 
 def _check(arrays: Arrays) -> None:
     n, k = arrays["forget_logits"].shape
     predictions_M, (correct, total) = arrays["test_predictions"], arrays["retain"]
     if arrays["forget_labels"].shape != (n,) or arrays["test_labels"].shape != predictions_M.shape:
-        raise ValueError("its shapes disagree")
+        raise DoesNotHold("its shapes disagree")
     if not (n and len(predictions_M) and 0 <= correct <= total and total > 0):
-        raise ValueError("it has an empty set or an impossible retain count")
+        raise DoesNotHold("it has an empty set or an impossible retain count")
     if not np.isfinite(arrays["forget_logits"]).all():
-        raise ValueError("its forget logits are not all finite")
+        raise DoesNotHold("its forget logits are not all finite")
     if predictions_M.min() < 0 or predictions_M.max() >= k:
-        raise ValueError(f"it predicts another class than its {k}")
+        raise DoesNotHold(f"it predicts another class than its {k}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,20 +12,30 @@ Nothing here imports torch.
 import io
 import zipfile
 import zlib
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 from annotated_types import Ge
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from .errors import DoesNotHold
 from .metrics import Readout
 from .store import write_atomic
 from .task import digest
 
 Status = Literal["ok", "error", "diverged", "timeout"]
 STATUSES: tuple[Status, ...] = get_args(Status)
+
+
+ARRAYS = {
+    "forget_logits": (2, "f"), "forget_labels": (1, "iu"), "test_logits": (2, "f"),
+    "test_predictions": (1, "iu"), "test_labels": (1, "iu"), "retain": (1, "iu"),
+}  # fmt: skip
+"""The arrays of a readout: how many axes each has, and numpy's letters for its kinds of numbers."""
 
 
 class _Part(BaseModel):
@@ -86,9 +96,9 @@ class Record(_Part):
     """The package the method came in; None: a file or module of the user's."""
     distribution_version: str | None
     source_sha256: str
-    """Of the method's source file, and of its package's."""
+    """Of the method's source file, and of those of its distribution that it imports."""
     harness_sha256: str
-    """Of the harness's own source: a measurement by other code is not taken for this one."""
+    """Of the harness's files that take part in measuring: other code, another measurement."""
     requires: tuple[str, ...]
     """The access it declared; anything else would have raised."""
     control: bool
@@ -161,22 +171,48 @@ def parse_readout(content: bytes, source: str) -> Readout:
     """The readout in an npz.
 
     Raises:
-        ValueError: it is not one; the message names `source`.
+        DoesNotHold: it is not one; the message names `source`.
     """
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            correct, total = arrays["retain"]
-            return Readout(
-                forget_logits_NK=arrays["forget_logits"],
-                forget_labels_N=arrays["forget_labels"].astype(np.int64),
-                test_logits_MK=arrays["test_logits"],
-                test_predictions_M=arrays["test_predictions"].astype(np.int64),
-                test_labels_M=arrays["test_labels"].astype(np.int64),
-                retain_correct=int(correct),
-                retain_total=int(total),
-            )
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{source} is not a readout: {error}") from None
+        arrays = _load(content)
+        return Readout(
+            forget_logits_NK=arrays["forget_logits"],
+            forget_labels_N=arrays["forget_labels"].astype(np.int64),
+            test_logits_MK=arrays["test_logits"],
+            test_predictions_M=arrays["test_predictions"].astype(np.int64),
+            test_labels_M=arrays["test_labels"].astype(np.int64),
+            retain_correct=int(arrays["retain"][0]),
+            retain_total=int(arrays["retain"][1]),
+        )
+    except DoesNotHold as error:
+        raise DoesNotHold(f"{source} is not a readout: {error}") from None
+
+
+def _load(content: bytes) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of an npz that has those of a readout, each with its number of axes."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            arrays = dict(file)
+    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DoesNotHold(str(error)) from None
+    check_arrays(arrays, ARRAYS)
+    return arrays
+
+
+def check_arrays(arrays: Mapping[str, npt.NDArray[Any]], wanted: Iterable[str]) -> None:
+    """Whether the arrays of a readout are there, each with its number of axes and kind of numbers.
+
+    Raises:
+        DoesNotHold: one is not.
+    """
+    for name in wanted:
+        axes, kinds = ARRAYS[name]
+        if name not in arrays:
+            raise DoesNotHold(f"it has no array {name}")
+        if arrays[name].ndim != axes or arrays[name].dtype.kind not in kinds:
+            raise DoesNotHold(f"its {name} are {arrays[name].dtype} with {arrays[name].ndim} axes")
+    if arrays["retain"].shape != (2,):
+        raise DoesNotHold("its retain counts are not two")
 
 
 def sha256_of(content: bytes) -> str:
@@ -218,11 +254,15 @@ def read_record(path: Path) -> Record:
     """Reads one record.
 
     Raises:
-        ValueError: the file is not a record; the message names it.
+        DoesNotHold: the file is not a record; the message names it.
     """
     try:
-        return Record.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+    except OSError as error:
+        raise DoesNotHold(f"{path.name} cannot be read: {error.strerror}") from None
+    try:
+        return Record.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{path} is not a record: {where}: {first['msg']}") from None
+        reason = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
+        raise DoesNotHold(f"{path.name} is not a record: {reason}") from None

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .errors import UserError
 from .intervals import ROUNDING
 from .noise import QUALITY, CasePair, Side, tolerance
 from .recompute import Arrays, Models, read_arrays, same_case
@@ -80,7 +81,7 @@ def compare(
         same_job: whether both ran in one job, so that seconds can be compared.
 
     Raises:
-        ValueError: they have no case of a method in common, or call different images one case.
+        UserError: they have no case of a method in common, or call different images one case.
     """
     before, after = _grouped(stored.checked), _grouped(fresh.checked)
     findings: list[Finding] = []
@@ -99,7 +100,7 @@ def compare(
             findings += _quality(key, measured, baseline, new)
             findings += _costs(key, measured, same_job)
     if not any(before[key].keys() & after[key].keys() for key in before.keys() & after):
-        raise ValueError(
+        raise UserError(
             f"{baseline} and {new} have no case of a method with the same parameters in common: "
             "run what the baseline holds with `mubench run --out`"
         )
@@ -221,7 +222,7 @@ def _scored(case: _Case, baseline: Path, new: Path) -> CasePair:
     def side(folder: Path, runs: Sequence[Checked]) -> Side:
         readouts = [_arrays((folder / c.file).with_suffix(".npz")) for c in runs if c.values]
         if not all(same_case(readout, golds[0]) for readout in readouts):
-            raise ValueError(f"{case.name} of {record.task} has other images in {folder}")
+            raise UserError(f"{case.name} of {record.task} has other images in {folder}")
         return Side.of(Models.of(readouts), Models.of(golds))
 
     old, fresh = side(baseline, case.baseline), side(new, case.new)

@@ -13,6 +13,7 @@ import numpy as np
 
 from . import metrics
 from .attacks import Floats
+from .errors import UserError
 from .golds import LoadedTask
 from .isolate import Described, Isolation
 from .methods import slug
@@ -52,7 +53,7 @@ def remeasure(
         A line for each disagreement.
 
     Raises:
-        ValueError: the method that was measured is not here.
+        UserError: the method that was measured is not here.
     """
     with tempfile.TemporaryDirectory() as folder:
         reference = _reference(results, record, Path(folder))
@@ -94,14 +95,14 @@ def _reference(results: Path, record: Record, folder: Path) -> str:
             copy = folder / SOURCE
             copy.write_text(content, encoding="utf-8")
             return f"{copy}:{node.name}"
-    raise ValueError(f"{source} has no class that is called {record.method}")
+    raise UserError(f"{source} has no class that is called {record.method}")
 
 
 def _check_code(record: Record, method: Described) -> None:
     here = (method.distribution, method.version, method.source_sha)
     if here != (record.distribution, record.distribution_version, record.source_sha256):
         home = record_path(Path(), record).parent
-        raise ValueError(
+        raise UserError(
             f"{record.method} is {method.distribution} {method.version} here and not the code that "
             f"was measured: install {home}/requirements.txt"
         )

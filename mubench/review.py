@@ -17,11 +17,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from .errors import UserError
 from .golds import FIRST_GOLD_SEED, identity
 from .history import Base, Change
-from .methods import source_sha
 from .problem import ACCESS
 from .records import Record
+from .source import source_sha
 from .task import TaskSpec, available_tasks, digest, load_task
 from .verify import Checked, Results, read_results
 
@@ -53,10 +56,10 @@ def review(results: Path, base: str | None = None) -> Review:
             it holds was changed or removed.
 
     Raises:
-        ValueError: there is no such folder, or git does not know the revision.
+        UserError: there is no such folder, or git does not know the revision.
     """
     if not any(results.glob("*/*")):
-        raise ValueError(f"{results} holds no <task>/<method>: give the folder above the tasks")
+        raise UserError(f"{results} holds no <task>/<method>: give the folder above the tasks")
     tasks = [load_task(name) for name in available_tasks()]
     before = Base(results, base) if base else None
     changes = before.changes() if before else []
@@ -134,7 +137,7 @@ def _is_new_version(base: Base, home: Path) -> bool:
     try:
         old = versions([base.read(file) for file in old_files])
         new = versions([path.read_bytes() for path in (base.folder / home).glob("*.json")])
-    except ValueError:
+    except ValidationError:
         return False
     names = {name for name, _ in old | new}
     return bool(old and new) and len(names) == 1 and None not in names and not old & new

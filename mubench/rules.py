@@ -1,6 +1,6 @@
 """What a record must state to be believed: what its task asks, and what its readouts give.
 
-Every check raises ValueError with the end of a sentence that begins with the record's file name.
+Every check raises `DoesNotHold` with a sentence in which "it" is the record.
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from . import metrics
+from .errors import DoesNotHold
 from .records import Metric, Record, epochs_equivalent, gold_path, parse_readout
 from .task import TaskSpec
 
@@ -31,24 +32,24 @@ class Rules:
         """Whether it is of this task, as far as can be told without the readout."""
         task, measure = self.task, self.task.measure
         if record.spec_sha != self.spec_sha:
-            raise ValueError(
-                f"was measured under another spec of {task.id}: its spec_sha begins with "
+            raise DoesNotHold(
+                f"it was measured under another spec of {task.id}: its spec_sha begins with "
                 f"{record.spec_sha[:12]}, the task's with {self.spec_sha[:12]}"
             )
         if task.data.fingerprint not in (None, record.data_fingerprint):
-            raise ValueError(f"was measured on other data than that of {task.id}")
+            raise DoesNotHold(f"it was measured on other data than that of {task.id}")
         if self.case_ids is not None and record.case not in self.case_ids:
-            raise ValueError(f"is of case {record.case}, which {task.id} does not have")
+            raise DoesNotHold(f"it is of case {record.case}, which {task.id} does not have")
         if record.budget != measure.budget:
-            raise ValueError(f"states a budget of {record.budget}, the task's is {measure.budget}")
+            raise DoesNotHold.mismatch("budget", record.budget, measure.budget)
         if record.status != "ok":
             if record.metrics or record.readout_sha256:
-                raise ValueError(f"has the status {record.status} and yet metrics")
+                raise DoesNotHold(f"it has the status {record.status} and yet metrics")
             return
         if record.cost is None:
-            raise ValueError("states no cost")
+            raise DoesNotHold("it states no cost")
         if (count := len({gold.key for gold in record.golds})) != measure.golds:
-            raise ValueError(f"was scored against {count} golds, the task asks for {measure.golds}")
+            raise DoesNotHold.mismatch("golds", count, measure.golds)
 
     def check_cost(self, record: Record, num_forget: int, num_retain: int) -> dict[str, float]:
         """The cost that the record states, its epochs recomputed from counts of samples."""
@@ -66,7 +67,9 @@ class Rules:
         limit = record.budget * epochs["retrain_epochs_equivalent"]
         is_over = epochs["epochs_equivalent"] > limit
         if is_over != ("over-budget" in record.flags):
-            raise ValueError(f"is {'over' if is_over else 'within'} budget and its flags deny it")
+            raise DoesNotHold(
+                f"it is {'over' if is_over else 'within'} budget and its flags deny it"
+            )
         share = cost.seconds / cost.retrain_seconds
         return {"seconds": cost.seconds, "retrain_share": share, **epochs}
 
@@ -75,7 +78,7 @@ def compare_all(prefix: str, stated: Mapping[str, Metric], computed: Mapping[str
     """Whether each computed number is stated, and stated right."""
     for name, value in computed.items():
         if name not in stated:
-            raise ValueError(f"states no {prefix}{name}")
+            raise DoesNotHold(f"it states no {prefix}{name}")
         if stated[name].value != value:
             compare(prefix + name, stated[name].value, value)
 
@@ -87,7 +90,7 @@ def compare(name: str, stated: float | None, computed: float | None) -> None:
     else:
         agrees = abs(stated - computed) <= TOLERANCE * max(1, abs(computed))
     if not agrees:
-        raise ValueError(f"states {name} = {stated}, its readouts give {computed}")
+        raise DoesNotHold.mismatch(name, stated, computed)
 
 
 class Thorough:
@@ -95,12 +98,12 @@ class Thorough:
 
     def __init__(self, results: Path, record: Record):
         paths = [gold_path(results, record, gold) for gold in record.golds]
-        self.golds = [parse_readout(p.read_bytes(), f"has a file {p.name} that") for p in paths]
+        self.golds = [parse_readout(p.read_bytes(), p.name) for p in paths]
         self.floor = metrics.floor(self.golds)
 
     def check(self, record: Record, content: bytes) -> None:
         """Whether a record of these golds states what its readout gives, no more and no less."""
-        readout = parse_readout(content, "has a file beside it that")
+        readout = parse_readout(content, "the file beside it")
         reports = {name: np.asarray(report) for name, report in record.reports.items()}
         scores = metrics.score(readout, self.golds, reports)
         for prefix, stated, given in (
@@ -108,7 +111,7 @@ class Thorough:
             ("floor ", record.floor, self.floor),
         ):
             if odd := stated.keys() ^ given.keys():
-                raise ValueError(f"states other metrics than its readouts give: {sorted(odd)}")
+                raise DoesNotHold(f"it states other metrics than its readouts give: {sorted(odd)}")
             for name, score in given.items():
                 for part, value in asdict(score).items():
                     compare(f"{prefix}{name} {part}", getattr(stated[name], part), value)

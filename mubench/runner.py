@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from . import golds, honesty, metrics, training
 from .attempt import BadModelError, Inputs, Outcome, attempt, describe_error
+from .errors import DoesNotHold, UserError
 from .golds import LoadedTask
 from .isolate import Described, Isolation, time_limit
 from .methods import MethodClass, resolved_parameters
@@ -48,6 +49,39 @@ from .records import (
 )
 from .store import Store, write_atomic
 from .task import Case, derive_seed, digest
+
+TAKES_PART = (
+    "allcnn.py",
+    "attacks.py",
+    "attempt.py",
+    "data.py",
+    "errors.py",
+    "folders.py",
+    "golds.py",
+    "honesty.py",
+    "isolate.py",
+    "isolate_child.py",
+    "isolate_linux.py",
+    "isolate_server.py",
+    "isolate_talk.py",
+    "isolate_wire.py",
+    "methods.py",
+    "metrics.py",
+    "models.py",
+    "problem.py",
+    "records.py",
+    "runner.py",
+    "source.py",
+    "store.py",
+    "suggest.py",
+    "task.py",
+    "training.py",
+    "vit.py",
+)
+"""The files that take part in measuring: they are the harness's share in what a record is of.
+
+A change of any other file, such as the page, leaves every record current. A test holds the list to
+what this module and the isolated process import."""
 
 PACKAGES = ("mubench", "torch", "torchvision", "timm", "numpy", "scikit-learn", "scipy")
 
@@ -145,7 +179,7 @@ def measure(
     if unlearned is not None:
         try:
             readout = loaded.readout(unlearned, cell.case)
-        except ValueError as bad:  # finite weights, infinite outputs
+        except training.Diverged as bad:  # finite weights, infinite outputs
             record = record.model_copy(update={"status": "diverged", "error": str(bad)})
         else:
             content = readout_bytes(readout)
@@ -174,7 +208,7 @@ def earlier(path: Path, record: Record) -> Record | None:
     try:
         found = read_record(path)
         readout = path.with_suffix(".npz").read_bytes()
-    except (ValueError, OSError):
+    except (DoesNotHold, OSError):
         return None
     whole = found.status == "ok" and sha256_of(readout) == found.readout_sha256
     return found if whole and found.measures_the_same_as(record) else None
@@ -369,9 +403,9 @@ def blank_record(loaded: LoadedTask, cell: Cell) -> Record:
 
 @cache
 def _harness_sha256() -> str:
-    """Of every source file of the harness."""
+    """Of the source files that take part in measuring."""
     folder = Path(__file__).parent
-    return digest([[p.name, sha256_of(p.read_bytes())] for p in sorted(folder.glob("*.py"))])
+    return digest([[name, sha256_of((folder / name).read_bytes())] for name in TAKES_PART])
 
 
 @cache
@@ -409,16 +443,16 @@ def pick_device(name: str) -> torch.device:
     """A device by name; `auto` is the first GPU where there is one.
 
     Raises:
-        ValueError: there is no such device here.
+        UserError: there is no such device here.
     """
     if name == "auto":
         return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ValueError(f"--device {name!r} is none: cpu, cuda, cuda:1 or auto") from None
+        raise UserError(f"--device {name!r} is none: cpu, cuda, cuda:1 or auto") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"--device {name}: this machine has {torch.cuda.device_count()} GPUs")
+        raise UserError(f"--device {name}: this machine has {torch.cuda.device_count()} GPUs")
     if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"--device {name!r} is none of cpu, cuda, cuda:1, auto")
+        raise UserError(f"--device {name!r} is none of cpu, cuda, cuda:1, auto")
     return device

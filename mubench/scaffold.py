@@ -11,6 +11,7 @@ from pathlib import Path
 from string import Template
 
 from . import __version__
+from .errors import UserError
 from .methods import available_methods
 
 SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -178,19 +179,19 @@ def new_method(name: str, parent: Path) -> list[Path]:
         The files.
 
     Raises:
-        ValueError: the name cannot be used, or there is such a folder.
+        UserError: the name cannot be used, or there is such a folder.
     """
     module = name.replace("-", "_")
     if not SLUG.fullmatch(name) or keyword.iskeyword(module):
-        raise ValueError(f"a method is named like gentle-ascent, in small letters, not {name!r}")
+        raise UserError(f"a method is named like gentle-ascent, in small letters, not {name!r}")
     if taken := available_methods().get(name):
         owner = taken[0].dist.name if taken[0].dist else taken[0].value
-        raise ValueError(f"{owner} has a method {name!r} already: choose another name")
+        raise UserError(f"{owner} has a method {name!r} already: choose another name")
     if importlib.util.find_spec(module):
-        raise ValueError(f"{module}.py would hide the module {module!r}: choose another name")
+        raise UserError(f"{module}.py would hide the module {module!r}: choose another name")
     folder = parent / name
     if folder.exists():
-        raise ValueError(f"there is a {folder} already: choose another name or --dir")
+        raise UserError(f"there is a {folder} already: choose another name or --dir")
     words = {
         "name": name,
         "module": module,

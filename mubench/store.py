@@ -107,11 +107,11 @@ class Store:
         manifest = folder / MANIFEST
         try:
             stored = json.loads(manifest.read_text())
-            if stored["sha256"] != _manifest_sha(stored["files"], stored["provenance"]):
-                return f"damaged file {manifest}"
         except FileNotFoundError:
             return f"incomplete entry {folder}"
-        except (ValueError, KeyError, TypeError):
+        except ValueError:  # neither text nor JSON
+            return f"damaged file {manifest}"
+        if not _is_manifest(stored):
             return f"damaged file {manifest}"
         for name, expected in stored["files"].items():
             path = folder / name
@@ -175,6 +175,16 @@ class Store:
             yield
         finally:
             lock.release()
+
+
+def _is_manifest(stored: object) -> bool:
+    """Whether a JSON value is a manifest that nobody has edited."""
+    return (
+        isinstance(stored, dict)
+        and isinstance(stored.get("files"), dict)
+        and isinstance(stored.get("provenance"), dict)
+        and stored.get("sha256") == _manifest_sha(stored["files"], stored["provenance"])
+    )
 
 
 def _sha_of(content: bytes) -> str:

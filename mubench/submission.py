@@ -7,7 +7,8 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from .methods import MethodClass, configure, load_method, resolved_parameters, source_files
+from .errors import UserError
+from .methods import MethodClass, configure, load_method, resolved_parameters
 from .records import Record, gold_path, read_record, record_path
 from .review import OURS, REQUIREMENTS, SOURCE, review
 from .store import say, write_atomic
@@ -37,7 +38,7 @@ def submit(
         The files.
 
     Raises:
-        ValueError: the entry is not complete, does not hold, or its code cannot be had by others.
+        UserError: the entry is not complete, does not hold, or its code cannot be had by others.
     """
     method = load_method(reference)
     parameters = resolved_parameters(configure(method, settings))
@@ -51,7 +52,7 @@ def submit(
         for record in records:
             _copy(record, results, staged)
         if problems := review(staged).problems:
-            raise ValueError("\n".join(["the entry is not fit to be published:", *problems]))
+            raise UserError("\n".join(["the entry is not fit to be published:", *problems]))
         written = _add(staged, to)
     for name in {SOURCE, REQUIREMENTS} - code.keys():  # of an earlier submission
         record_path(to, records[0]).with_name(name).unlink(missing_ok=True)
@@ -72,7 +73,7 @@ def _records(
     run = f"`mubench run --method {reference} --task {task.name} --cases all`"
     if not records:
         others = f" ({len(found)} with other parameters: --set as for the run)" * bool(found)
-        raise ValueError(f"{folder} has no such records{others}; {run} makes them")
+        raise UserError(f"{folder} has no such records{others}; {run} makes them")
     code = (method.distribution, method.version, method.source_sha)
     stale = [
         record.case
@@ -80,7 +81,7 @@ def _records(
         if (record.distribution, record.distribution_version, record.source_sha256) != code
     ]
     if stale:
-        raise ValueError(
+        raise UserError(
             f"{reference} was changed since it was measured on {', '.join(stale)}, or had another "
             f"name or version then: {run} measures it again"
         )
@@ -95,16 +96,16 @@ def _code(reference: str, method: MethodClass, requirement: str | None) -> dict[
     if name == OURS:
         return {}
     if name is None:
-        files = source_files(method.cls)
+        files = method.files
         if len(files) > 1:
-            raise ValueError(
+            raise UserError(
                 f"{reference} is part of a package: give that an entry point as `mubench "
                 "new-method` does, publish it, and run the installed method"
             )
         return {SOURCE: files[0].read_bytes()}
     line = requirement or _origin(name, str(version))
     if not line:
-        raise ValueError(
+        raise UserError(
             f"{name} {version} was installed from a folder, where nobody else can get it: publish "
             f"it and say where, as in --requirement '{name} @ git+https://...@<commit>'; or run "
             "and submit its file, as ./mine.py:Mine"
@@ -153,7 +154,7 @@ def _refuse_other_golds(files: Mapping[Path, bytes]) -> None:
         if path.parent.name == "golds" and path.is_file() and path.read_bytes() != content
     ]
     if other:
-        raise ValueError(
+        raise UserError(
             f"{other[0]} is published with other content: golds trained elsewhere differ in the "
             "last bits. `mubench gold import` the published ones and run again"
         )

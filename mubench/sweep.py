@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import fmean
 
 from . import golds, runner
+from .errors import DoesNotHold
 from .executor import Executor, WorkerLost
 from .gold_build import estimate_seconds
 from .golds import LoadedTask
@@ -120,7 +121,7 @@ def _earlier_share(results: Path, blank: Record) -> float | None:
         for path in paths:
             try:
                 record = read_record(path)
-            except ValueError:
+            except DoesNotHold:
                 continue
             if record.status == "ok" and record.cost:
                 shares.append(record.cost.seconds / record.cost.retrain_seconds)

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, Self
 from annotated_types import Ge, Gt, Interval, MinLen
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
 
+from .errors import UserError
 from .suggest import did_you_mean
 
 TASKS_GROUP = "mubench.tasks"
@@ -54,7 +55,7 @@ class DataSpec(_Spec):
     @model_validator(mode="after")
     def _channels_agree(self) -> Self:
         if len(self.mean) != len(self.std):
-            raise ValueError(f"mean has {len(self.mean)} channels and std {len(self.std)}")
+            raise UserError(f"mean has {len(self.mean)} channels and std {len(self.std)}")
         return self
 
 
@@ -115,11 +116,11 @@ class ForgetSpec(_Spec):
         for field, wanted in (("classes", wants_classes), ("sizes", wants_sizes)):
             if bool(getattr(self, field)) != wanted:
                 verb = "needs" if wanted else "takes no"
-                raise ValueError(f'kind = "{self.kind}" {verb} {field}')
+                raise UserError(f'kind = "{self.kind}" {verb} {field}')
         for field in ("classes", "sizes"):
             values = getattr(self, field)
             if isinstance(values, tuple) and len(set(values)) != len(values):
-                raise ValueError(f"{field} names one value twice")
+                raise UserError(f"{field} names one value twice")
         return self
 
 
@@ -171,14 +172,14 @@ class TaskSpec(_Spec):
             class_names: of the data set, in label order.
 
         Raises:
-            ValueError: the spec names a class that the data does not have.
+            UserError: the spec names a class that the data does not have.
         """
         forget = self.forget
         wanted = forget.classes
         names = tuple(sorted(class_names)[:wanted]) if isinstance(wanted, int) else wanted
         for name in names:
             if name not in class_names:
-                raise ValueError(
+                raise UserError(
                     f"{self.id}: the data has no class {name!r}{did_you_mean(name, class_names)}"
                 )
         if forget.kind == "random":
@@ -225,19 +226,18 @@ def parse_task(text: str, source: str) -> TaskSpec:
         source: what to call the text in a message.
 
     Raises:
-        ValueError: not TOML, or not a task; the message lists every mistake with its path.
+        UserError: not TOML, or not a task; the message lists every mistake with its path.
     """
     try:
         return TaskSpec.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{source} is not TOML: {error}") from None
+        raise UserError(f"{source} is not TOML: {error}") from None
     except ValidationError as error:
-        lines = [
-            f"  {'.'.join(str(part) for part in item['loc']) or 'task'}: {_reason(item['msg'])}"
+        mistakes = [
+            f"{'.'.join(str(part) for part in item['loc']) or 'task'}: {_reason(item['msg'])}"
             for item in error.errors()
         ]
-        count = f"{len(lines)} mistake{'s' if len(lines) > 1 else ''}"
-        raise ValueError("\n".join([f"{source} has {count}:", *lines])) from None
+        raise UserError.of(mistakes, source) from None
 
 
 def _reason(message: str) -> str:
@@ -250,7 +250,7 @@ def available_tasks() -> dict[str, str]:
     """All installed tasks: name to TOML text, in name order.
 
     Raises:
-        ValueError: two installed packages bring a task of the same name.
+        UserError: two installed packages bring a task of the same name.
     """
     found: dict[str, tuple[str, str]] = {}
     for entry in sorted(entry_points(group=TASKS_GROUP), key=lambda entry: entry.value):
@@ -259,7 +259,7 @@ def available_tasks() -> dict[str, str]:
                 continue
             name = file.name.removesuffix(".toml")
             if name in found and found[name][1] != entry.value:
-                raise ValueError(f"task {name!r} is in both {found[name][1]} and {entry.value}")
+                raise UserError(f"task {name!r} is in both {found[name][1]} and {entry.value}")
             found[name] = (file.read_text(encoding="utf-8"), entry.value)
     return {name: found[name][0] for name in sorted(found)}
 
@@ -268,20 +268,20 @@ def load_task(name_or_path: str) -> TaskSpec:
     """A task by name, `name@version`, or path of a TOML file.
 
     Raises:
-        ValueError: there is no such task, or its file has mistakes.
+        UserError: there is no such task, or its file has mistakes.
     """
     if name_or_path.endswith(".toml"):
         path = Path(name_or_path)
         if not path.is_file():
-            raise ValueError(f"there is no task file {name_or_path}")
+            raise UserError(f"there is no task file {name_or_path}")
         return parse_task(path.read_text(encoding="utf-8"), name_or_path)
     name, _, version = name_or_path.partition("@")
     tasks = available_tasks()
     if name not in tasks:
-        raise ValueError(
+        raise UserError(
             f"unknown task {name!r}{did_you_mean(name, tasks)} `mubench list tasks` names them all."
         )
     task = parse_task(tasks[name], f"task {name}")
     if version and version != str(task.version):
-        raise ValueError(f"task {name} is at version {task.version}, not {version}")
+        raise UserError(f"task {name} is at version {task.version}, not {version}")
     return task

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from . import data, models, training
 from .data import Samples
-from .methods import source_files
 from .problem import GOLD_LABELS, Meter, Method, Problem
+from .source import source_files
 from .task import DataSpec, ModelSpec, TrainSpec
 from .training import EpochLog, Pipeline
 from .watch import Seen, watched, where

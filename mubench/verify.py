@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .attacks import Floats
+from .errors import DoesNotHold, UserError
 from .recompute import Arrays, Models, leave_one_out, read_arrays, recompute, same_case
 from .records import Record, gold_path, read_record, record_file, sha256_of
 from .rules import Rules, Thorough, compare_all
@@ -53,7 +54,7 @@ class Rejected:
 
     file: str
     reason: str
-    """Goes on after "it"."""
+    """A sentence in which "it" is the file."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,10 @@ def read_results(results: Path, tasks: Iterable[TaskSpec], *, thorough: bool = F
         thorough: check also what no page prints.
 
     Raises:
-        ValueError: there is no such folder.
+        UserError: there is no such folder.
     """
     if not results.is_dir():
-        raise ValueError(f"there is no folder of records {results}: `mubench run --out` makes one")
+        raise UserError(f"there is no folder of records {results}: `mubench run --out` makes one")
     rules = {task.id: Rules(task) for task in tasks}
     with _without_collecting():
         outcomes = _outcomes(results, rules, thorough)
@@ -137,10 +138,10 @@ def _outcomes(
             record = read_record(path)
             _check_place(results, file, record)
             if record.task not in rules:
-                raise ValueError(f"is of {record.task}, and there is no such task here")
+                raise DoesNotHold(f"it is of {record.task}, and there is no such task here")
             rules[record.task].check(record)
-        except (ValueError, OSError) as error:
-            outcomes.append(Rejected(file, str(error).removeprefix(f"{path} ")))
+        except DoesNotHold as error:
+            outcomes.append(Rejected(file, str(error)))
             continue
         if record.status == "ok":
             by_golds[record.task, record.golds].append(_Found(path, file, record))
@@ -154,8 +155,8 @@ def _outcomes(
 def _check_place(results: Path, file: str, record: Record) -> None:
     """A record's name follows from its content, so no two files are of one (case, seed, ...)."""
     if (home := record_file(record)) != file:
-        relation = "a duplicate of" if (results / home).is_file() else "not where it belongs,"
-        raise ValueError(f"is {relation} {home}")
+        relation = "a copy of" if (results / home).is_file() else "not where it belongs:"
+        raise DoesNotHold(f"it is {relation} {home}")
 
 
 def _check_numbers(
@@ -165,7 +166,7 @@ def _check_numbers(
     try:
         golds = _read_golds(results, records[0].record)
         referee = Thorough(results, records[0].record) if thorough else None
-    except ValueError as error:
+    except DoesNotHold as error:
         yield from (Rejected(found.file, str(error)) for found in records)
         return
     for start in range(0, len(records), CHUNK):
@@ -175,7 +176,7 @@ def _check_numbers(
             readout_path, sha256 = found.path.with_suffix(".npz"), found.record.readout_sha256
             try:
                 readout = _read_readout(readout_path, sha256, golds.sample)
-            except ValueError as error:
+            except DoesNotHold as error:
                 yield Rejected(found.file, str(error))
             else:
                 whole.append(found)
@@ -192,7 +193,7 @@ def _check_numbers(
                 cost = rules.check_cost(record, golds.num_forget, golds.models.retain_total)
                 if referee:
                     referee.check(record, found.path.with_suffix(".npz").read_bytes())
-            except ValueError as error:
+            except DoesNotHold as error:
                 yield Rejected(found.file, str(error))
             else:
                 yield Checked(found.file, record, own | cost, own_stderrs, golds.floor)
@@ -223,9 +224,9 @@ def _read_golds(results: Path, record: Record) -> _Golds:
 
 
 def _read_readout(path: Path, sha256: str | None, sample: Arrays | None) -> Arrays:
-    arrays = read_arrays(_read(path, sha256), f"has a file {path.name} that")
+    arrays = read_arrays(_read(path, sha256), path.name)
     if sample is not None and not same_case(arrays, sample):
-        raise ValueError(f"has a readout {path.name} of other samples than its golds'")
+        raise DoesNotHold(f"its readout {path.name} is of other samples than its golds'")
     return arrays
 
 
@@ -233,9 +234,11 @@ def _read(path: Path, sha256: str | None) -> bytes:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise ValueError(f"needs the readout {path.name}, which is missing") from None
+        raise DoesNotHold(f"its readout {path.name} is missing") from None
+    except OSError as error:
+        raise DoesNotHold(f"its readout {path.name} cannot be read: {error.strerror}") from None
     if sha256_of(content) != sha256:
-        raise ValueError(f"was scored with another readout {path.name} than the one here")
+        raise DoesNotHold(f"it was scored with another readout {path.name} than the one here")
     return content
 
 
@@ -255,7 +258,9 @@ def _reject_odd_golds(outcomes: Sequence[Checked | Rejected]) -> list[Checked | 
             counts[case(outcome)][reference(outcome)] += 1
     usual = {key: min(count, key=lambda r: (-count[r], r)) for key, count in counts.items()}
     return [
-        Rejected(outcome.file, f"was scored against other golds than most of {outcome.record.case}")
+        Rejected(
+            outcome.file, f"it was scored against other golds than most of {outcome.record.case}"
+        )
         if isinstance(outcome, Checked)
         and outcome.values
         and reference(outcome) != usual[case(outcome)]

@@ -16,6 +16,8 @@ from pydantic import BaseModel
 from timm.layers.drop import DropPath
 from torch import nn
 
+from .errors import UserError
+
 
 class ViTOptions(BaseModel, extra="forbid", frozen=True, strict=True):
     """What a task may set besides the width; the defaults are the paper's for 32x32 images."""
@@ -152,7 +154,7 @@ class VisionTransformer(nn.Module):
         options: see `ViTOptions`.
 
     Raises:
-        ValueError: the patch does not divide the image, or the heads do not divide `dim`.
+        UserError: the patch does not divide the image, or the heads do not divide `dim`.
     """
 
     def __init__(
@@ -160,12 +162,12 @@ class VisionTransformer(nn.Module):
     ) -> None:
         super().__init__()
         if image_size % options.patch:
-            raise ValueError(
+            raise UserError(
                 f"vit cannot cut {image_size}x{image_size} images into patches of "
                 f"{options.patch} pixels; set the option `patch` to a divisor of {image_size}"
             )
         if dim % options.heads:
-            raise ValueError(
+            raise UserError(
                 f"vit cannot share a width of {dim} among {options.heads} heads; "
                 f"set the option `heads` to a divisor of {dim}"
             )

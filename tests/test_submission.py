@@ -235,7 +235,7 @@ def spoil_code(entry):
 @pytest.mark.parametrize(
     ("spoil", "place", "expected"),
     [
-        (spoil_number, f"{FILE}", "states delta = 1.25, its readouts give"),
+        (spoil_number, f"{FILE}", "states delta = 1.25, and should"),
         (spoil_attack, f"{FILE}", "mia_auc"),
         (spoil_case, f"{HOME}", "1 of the 2 cases of small@1"),
         (spoil_place, f"{HOME}/d-6-seed7", "not where it belongs"),

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from mubench import sweep
 from mubench.cli import main
+from mubench.errors import UserError
 from mubench.executor import LocalExecutor, WorkerLost, report
 from mubench.grid import read_grid
 from mubench.isolate import Described
@@ -37,7 +38,7 @@ def described(name, settings=({},), **changes):
     if name not in ("finetune", "tmu", "retrain"):
         mistakes = [f"unknown method {name!r}"]
     if mistakes:
-        raise ValueError("\n".join(mistakes))
+        raise UserError("\n".join(mistakes))
     return [
         Described(name, s, name, "x", "1", "0" * 64, frozenset(), False, {**known, **s})
         for s in settings
@@ -48,7 +49,7 @@ def described(name, settings=({},), **changes):
 def read(tiny):
     def load(name):
         if name != "tiny":
-            raise ValueError(f"unknown task {name!r}")
+            raise UserError(f"unknown task {name!r}")
         return tiny
 
     return lambda text: read_grid(text, "grid.toml", load, described)

@@ -1,0 +1,72 @@
+"""What makes two measurements the same: the files that take part in measuring, and no others."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import grimp
+import pytest
+
+import mubench
+from mubench.runner import TAKES_PART
+from tests.conftest import TINY
+from tests.packages import succeed
+
+SOURCE = Path(mubench.__file__).parent
+MEASURING = ("mubench.runner", "mubench.isolate_child", "mubench.isolate_server")
+GRID = 'tasks = ["tiny.toml"]\nmethods = ["finetune"]\ncases = ["b-6"]\n'
+
+
+def test_what_takes_part_is_what_the_measuring_code_imports():
+    graph = grimp.build_graph("mubench", exclude_type_checking_imports=True, cache_dir=None)
+    modules = set(MEASURING).union(*(graph.find_upstream_modules(name) for name in MEASURING))
+    files = {name.replace(".", "/").removeprefix("mubench/") + ".py" for name in modules}
+    assert set(TAKES_PART) == files
+    assert list(TAKES_PART) == sorted(TAKES_PART)
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the code in a folder, and a grid to sweep there."""
+    packages = {"mubench": SOURCE}
+    for name in ("mubench_methods", "mubench_tasks"):
+        packages[name] = Path(__import__(name).__file__).parent
+    for name, folder in packages.items():
+        shutil.copytree(folder, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "tiny.toml").write_text(TINY)
+    (tmp_path / "grid.toml").write_text(GRID)
+    return tmp_path
+
+
+def sweep(copy, *options):
+    """What the copy's sweep prints: done by the copy, whose folder comes first on the path."""
+    return succeed(
+        sys.executable, "-m", "mubench", "sweep", "grid.toml", "--device", "cpu", *options,
+        cwd=copy, MUBENCH_CACHE=str(copy / "cache"),
+    )  # fmt: skip
+
+
+def measured_and_to_measure(copy):
+    row = next(line for line in sweep(copy, "--dry-run").splitlines() if "tiny" in line)
+    return tuple(int(cell) for cell in row.split()[3:5])
+
+
+@pytest.mark.slow
+def test_only_code_that_takes_part_makes_records_old(copy):
+    sweep(copy)
+    assert measured_and_to_measure(copy) == (1, 0)
+    for file in ("mubench/leaderboard.py", "mubench/cli.py", "mubench_methods/tmu.py"):
+        with (copy / file).open("a") as code:
+            code.write("# a comment\n")
+    assert measured_and_to_measure(copy) == (1, 0)
+    with (copy / "mubench/training.py").open("a") as code:
+        code.write("# a comment\n")
+    assert measured_and_to_measure(copy) == (0, 1)
+
+
+@pytest.mark.slow
+def test_a_method_is_the_files_that_it_imports(copy):
+    sweep(copy)
+    finetune = copy / "mubench_methods/finetune.py"
+    finetune.write_text("from . import original\n" + finetune.read_text())
+    assert measured_and_to_measure(copy) == (0, 1)
