@@ -9,28 +9,28 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .data import Samples
-    from .problem import AccessError, Method, Problem
-    from .records import Record
-    from .task import TaskSpec, TrainSpec, load_task
-    from .training import Batch, Diverged, EpochLog, Loss, cross_entropy
+    from .method.problem import AccessError, Method, Problem
+    from .record.schema import Record
+    from .task.data import Samples
+    from .task.spec import TaskSpec, TrainSpec, load_task
+    from .training.loop import Batch, Diverged, EpochLog, Loss, cross_entropy
 
 __version__ = version("mubench")
 
 _HOMES = {
-    "AccessError": "problem",
-    "Batch": "training",
-    "Diverged": "training",
-    "EpochLog": "training",
-    "Loss": "training",
-    "Method": "problem",
-    "Problem": "problem",
-    "Record": "records",
-    "Samples": "data",
-    "TaskSpec": "task",
-    "TrainSpec": "task",
-    "cross_entropy": "training",
-    "load_task": "task",
+    "AccessError": "method.problem",
+    "Batch": "training.loop",
+    "Diverged": "training.loop",
+    "EpochLog": "training.loop",
+    "Loss": "training.loop",
+    "Method": "method.problem",
+    "Problem": "method.problem",
+    "Record": "record.schema",
+    "Samples": "task.data",
+    "TaskSpec": "task.spec",
+    "TrainSpec": "task.spec",
+    "cross_entropy": "training.loop",
+    "load_task": "task.spec",
 }
 
 __all__ = [

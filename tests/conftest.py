@@ -5,37 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from mubench.golds import LoadedTask, missing, train
-from mubench.store import Store
-from mubench.task import TaskSpec, parse_task
-
-TINY = """
-name = "tiny"
-version = 1
-[data]
-name = "synthetic"
-kind = "synthetic"
-image_size = 8
-mean = [0.5, 0.5, 0.5]
-std = [0.25, 0.25, 0.25]
-[model]
-name = "allcnn"
-width = 8
-[train]
-epochs = 3
-batch_size = 32
-optimizer = "sgd"
-lr = 0.1
-nesterov = true
-weight_decay = 5e-4
-schedule = "one-cycle"
-[forget]
-kind = "subset"
-classes = ["b", "d"]
-sizes = [6, 12]
-[measure]
-golds = 2
-"""
+from mubench._util.cache import Store
+from mubench.gold.cached import missing
+from mubench.gold.loaded import LoadedTask
+from mubench.gold.train import train
+from mubench.task.spec import TaskSpec, parse_task
+from tests.helpers.tiny import TINY
 
 
 @pytest.fixture(autouse=True)

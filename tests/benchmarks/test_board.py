@@ -7,10 +7,10 @@ import os
 
 import pytest
 
-from mubench.board import build
-from mubench.leaderboard import render
-from mubench.verify import read_results
-from tests.synthetic import Lab, make_task
+from mubench.board.page import render
+from mubench.board.ranking import build
+from mubench.record.check import read_results
+from tests.helpers.lab import Lab, make_task
 
 
 @pytest.fixture(scope="module")

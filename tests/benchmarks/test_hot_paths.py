@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mubench import metrics, models, training
-from mubench.data import Samples
-from mubench.metrics import Readout
-from mubench.task import load_task
-from mubench.training import Pipeline
+from mubench.record import metrics
+from mubench.record.readout import Readout
+from mubench.task.data import Samples
+from mubench.task.spec import load_task
+from mubench.training import loop, networks
+from mubench.training.loop import Pipeline
 
 STEPS = 8
 
@@ -29,7 +30,7 @@ def work():
     samples = Samples(images, torch.randint(10, (n,), generator=generator))
 
     def fresh():
-        return models.build(task.model, num_classes=10, channels=3, image_size=32, seed=0)
+        return networks.build(task.model, num_classes=10, channels=3, image_size=32, seed=0)
 
     torch.set_num_threads(1)
     return recipe, samples, Pipeline(task.data, recipe, torch.device("cpu")), fresh
@@ -40,9 +41,9 @@ def test_bare_loop(benchmark, work):
     recipe, samples, pipeline, fresh = work
     model = fresh().to(memory_format=torch.channels_last).train()
     images = pipeline.normalise(samples.images)
-    optimizer = training.make_optimizer(model, recipe)
+    optimizer = loop.make_optimizer(model, recipe)
 
-    def loop():
+    def bare():
         order = torch.randperm(len(samples))
         for start in range(0, len(samples), recipe.batch_size):
             index = order[start : start + recipe.batch_size]
@@ -53,7 +54,7 @@ def test_bare_loop(benchmark, work):
             loss.backward()
             optimizer.step()
 
-    benchmark.pedantic(loop, rounds=7, warmup_rounds=1)
+    benchmark.pedantic(bare, rounds=7, warmup_rounds=1)
 
 
 @pytest.mark.benchmark(group="training")
@@ -61,7 +62,7 @@ def test_harness(benchmark, work):
     recipe, samples, pipeline, fresh = work
     model = fresh()
     benchmark.pedantic(
-        lambda: training.fit(model, samples, recipe, pipeline, seed=0), rounds=7, warmup_rounds=1
+        lambda: loop.fit(model, samples, recipe, pipeline, seed=0), rounds=7, warmup_rounds=1
     )
 
 

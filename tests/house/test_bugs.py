@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mubench import metrics, recompute, rules, verify
-from mubench.cli import main
-from tests.synthetic import Lab, make_task, spec_text
+from mubench.cli.main import main
+from mubench.record import check, metrics, rules, stacked
+from tests.helpers.lab import Lab, make_task, spec_text
 
 
 def bug(*_, **__):
@@ -24,9 +24,9 @@ def results(tmp_path):
 
 PLANTED = {
     "the checking of a record": (rules.Rules, "check_cost"),
-    "reading a folder": (verify, "_check_place"),
-    "the means of a folder": (verify, "_read_golds"),
-    "a metric": (recompute, "per_sample"),
+    "reading a folder": (check, "_check_place"),
+    "the means of a folder": (check, "_read_golds"),
+    "a metric": (stacked, "per_sample"),
 }
 
 
@@ -53,7 +53,7 @@ def test_a_bug_ends_in_a_traceback(results, tmp_path, monkeypatch, place, comman
 def test_a_bug_in_a_full_check_ends_in_a_traceback(results, monkeypatch):
     folder, _ = results
     read = [make_task(classes=("a",))]
-    assert verify.read_results(folder, read, thorough=True).rejected == ()
+    assert check.read_results(folder, read, thorough=True).rejected == ()
     monkeypatch.setattr(metrics, "l2_distance", bug)
     with pytest.raises(ValueError, match="could not be broadcast"):
-        verify.read_results(folder, read, thorough=True)
+        check.read_results(folder, read, thorough=True)

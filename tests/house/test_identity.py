@@ -8,12 +8,12 @@ import grimp
 import pytest
 
 import mubench
-from mubench.runner import TAKES_PART
-from tests.conftest import TINY
-from tests.packages import succeed
+from mubench.run.machine import TAKES_PART
+from tests.helpers.packages import succeed
+from tests.helpers.tiny import TINY
 
 SOURCE = Path(mubench.__file__).parent
-MEASURING = ("mubench.runner", "mubench.isolate_child", "mubench.isolate_server")
+MEASURING = ("mubench.run.cell", "mubench.run.isolation.child", "mubench.run.isolation.fork_server")
 GRID = 'tasks = ["tiny.toml"]\nmethods = ["finetune"]\ncases = ["b-6"]\n'
 
 
@@ -55,11 +55,11 @@ def measured_and_to_measure(copy):
 def test_only_code_that_takes_part_makes_records_old(copy):
     sweep(copy)
     assert measured_and_to_measure(copy) == (1, 0)
-    for file in ("mubench/leaderboard.py", "mubench/cli.py", "mubench_methods/tmu.py"):
+    for file in ("mubench/board/page.py", "mubench/cli/main.py", "mubench_methods/tmu.py"):
         with (copy / file).open("a") as code:
             code.write("# a comment\n")
     assert measured_and_to_measure(copy) == (1, 0)
-    with (copy / "mubench/training.py").open("a") as code:
+    with (copy / "mubench/training/loop.py").open("a") as code:
         code.write("# a comment\n")
     assert measured_and_to_measure(copy) == (0, 1)
 

@@ -1,0 +1,1 @@
+"""The leaderboard: records in, page and plots out. Imports no torch."""

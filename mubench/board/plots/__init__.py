@@ -1,0 +1,1 @@
+"""The plots of the leaderboard, the only place that draws."""

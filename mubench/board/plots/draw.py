@@ -1,0 +1,37 @@
+"""Writing the plots of all boards as PNG and SVG."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mubench._util.files import write_atomic
+from mubench.board.ranking import TaskBoard
+
+from .style import planned, shown, styles
+
+
+def draw(boards: Sequence[TaskBoard], folder: Path) -> list[Path]:
+    """Writes all plots of all tasks.
+
+    Returns:
+        The files.
+    """
+    from .cases import cases
+    from .cost import cost
+    from .figure import files, settings
+    from .sizes import scaling
+
+    makers = {"cost": cost, "cases": cases, "scaling": scaling}
+    looks = styles(boards)
+    written = []
+    for board in boards:
+        if not shown(board):
+            continue
+        for plot in planned(board):
+            with settings():
+                figure = makers[plot.kind](board, plot.title, looks)
+                contents = files(figure)
+            for suffix, content in contents.items():
+                path = folder / f"{plot.stem(board)}.{suffix}"
+                write_atomic(path, content)
+                written.append(path)
+    return written

@@ -1,0 +1,84 @@
+"""Which plots a board has, how methods look in them, and writing them as PNG and SVG.
+
+A method has the same colour and marker in every plot of a board: its place among all methods in
+name order decides. Controls are grey. The colours are those of Okabe and Ito and of Paul Tol that
+stay apart for colour-blind readers and on white paper; markers tell methods apart without colour.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from mubench.board.ranking import Entry, Standing, TaskBoard
+
+PLOTS_FOLDER = "plots"
+"""Beside the page."""
+COLOURS = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#332288", "#56B4E9", "#882255",
+    "#999933", "#117733",
+)  # fmt: skip
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
+GREYS = ("#4d4d4d", "#7f7f7f", "#a0a0a0")
+MOST_ENTRIES = 12
+"""That are drawn of a task, besides controls: more cannot be told apart."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a method looks."""
+
+    colour: str
+    marker: str
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot of a task."""
+
+    kind: str
+    title: str
+
+    def stem(self, board: TaskBoard) -> str:
+        """File name without suffix."""
+        return f"{board.task.name}-{self.kind}"
+
+
+def planned(board: TaskBoard) -> list[Plot]:
+    """The plots that a task has, the foremost first."""
+    plots = [Plot("cost", "cost against alignment"), Plot("cases", "case by case")]
+    if len(board.task.forget.sizes) > 1:
+        plots.insert(0, Plot("scaling", "over the size of the forget set"))
+    return plots
+
+
+def styles(boards: Iterable[TaskBoard]) -> dict[str, Style]:
+    """Method to style."""
+    kinds = {
+        entry.method: entry.standing is Standing.CONTROL
+        for board in boards
+        for entry in board.entries
+    }
+    out: dict[str, Style] = {}
+    for palette, wanted in ((COLOURS, False), (GREYS, True)):
+        methods = sorted(method for method, is_control in kinds.items() if is_control == wanted)
+        for index, method in enumerate(methods):
+            marker = MARKERS[index % len(MARKERS)]
+            out[method] = Style(palette[index % len(palette)], marker)
+    return out
+
+
+def shown(board: TaskBoard) -> list[Entry]:
+    """The entries that are drawn, in the order of the page: the first ones and the controls."""
+    measured = [entry for entry in board.entries if entry.intervals]
+    controls = [entry for entry in measured if entry.standing is Standing.CONTROL]
+    others = [entry for entry in measured if entry.standing is not Standing.CONTROL]
+    return others[:MOST_ENTRIES] + controls
+
+
+def name(entry: Entry) -> str:
+    """What to call an entry in a plot: with a mark or a word on what is amiss."""
+    if entry.standing in (Standing.OVER_BUDGET, Standing.FAILED):
+        return f"{entry.label} ({entry.standing})"
+    return f"{entry.label}*" if entry.is_provisional else entry.label
+
+
+Looks = Mapping[str, Style]

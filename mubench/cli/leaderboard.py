@@ -1,0 +1,134 @@
+"""`mubench leaderboard`, `mubench plot`, `mubench regress`: what is made of records."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mubench._util.files import write_atomic
+from mubench._util.messages import say
+
+from .options import examples, usage_errors
+
+if TYPE_CHECKING:
+    from mubench.record.check import Results
+    from mubench.task.spec import TaskSpec
+
+
+PAGE = Path("leaderboard/README.md")
+RESULTS = Path("leaderboard/results")
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+results_option = click.option(
+    "--results", type=FOLDER, default=RESULTS, show_default=True, help="Folder of records."
+)
+tasks_option = click.option(
+    "--task", "task_files", multiple=True, metavar="FILE",
+    help="TOML file of a task that is not installed; repeatable.",
+)  # fmt: skip
+
+
+@click.command(epilog=examples(
+    "mubench leaderboard",
+    "mubench leaderboard --excerpt README.md",
+    "mubench leaderboard --check",
+    "mubench leaderboard --results results --format csv",
+))  # fmt: skip
+@results_option
+@click.option("--page", type=click.Path(dir_okay=False, path_type=Path), default=PAGE,
+              show_default=True, help="What to write.")  # fmt: skip
+@click.option("--excerpt", "excerpt_file", type=click.Path(exists=True, dir_okay=False,
+              path_type=Path), metavar="FILE",
+              help="Keep the tables of another page up to date, too: between its lines "
+              "<!-- board --> and <!-- end of board -->.")  # fmt: skip
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 if a page is stale.")
+@click.option("--format", "output", type=click.Choice(["markdown", "csv", "json"]),
+              default="markdown", show_default=True,
+              help="csv, json: the tables on stdout, no page.")  # fmt: skip
+@tasks_option
+def leaderboard(
+    results: Path,
+    page: Path,
+    excerpt_file: Path | None,
+    check: bool,
+    output: str,
+    task_files: tuple[str, ...],
+) -> None:
+    """Renders the page of all tasks from records.
+
+    Every number is recomputed from the readouts. A record that does not hold is named on stderr and
+    on the page, the others are rendered, and the exit code is 1.
+    """
+    read, tasks = read_folder(results, task_files)
+    from mubench.board.page import excerpt, frame, missing_plots, render
+    from mubench.board.ranking import build
+
+    boards = build(read.checked, tasks)
+    is_stale = False
+    if output == "csv":
+        click.echo(frame(boards).to_csv(index=False), nl=False)
+    elif output == "json":
+        click.echo(frame(boards).to_json(orient="records", indent=1, double_precision=15))
+    else:
+        folder = Path(os.path.relpath(results, page.parent)).as_posix()
+        pages = {page: render(boards, read.rejected, folder)}
+        if excerpt_file:
+            location = Path(os.path.relpath(page, excerpt_file.parent)).as_posix()
+            with usage_errors():
+                pages[excerpt_file] = excerpt(excerpt_file.read_text("utf-8"), boards, location)
+        absent = missing_plots(boards, page.parent)
+        if check:
+            stale = [path for path, text in pages.items() if not _holds(path, text)]
+            if absent and not stale:
+                stale = [page]
+            is_stale = bool(stale)
+            for path in stale:
+                say(f"{path} is stale: run `mubench leaderboard` and `mubench plot`")
+        else:
+            for path, text in pages.items():
+                write_atomic(path, text.encode())
+            say(f"{page}: {len(read.checked)} records, {len(boards)} tasks")
+            if absent:
+                say(f"the page shows {len(absent)} plots that are not there: run `mubench plot`")
+    if is_stale or read.rejected:
+        sys.exit(1)
+
+
+@click.command(epilog=examples("mubench plot", "mubench plot --results results --out plots"))
+@results_option
+@click.option("--out", type=FOLDER, default=PAGE.parent / "plots", show_default=True,
+              help="Folder of plots.")  # fmt: skip
+@tasks_option
+def plot(results: Path, out: Path, task_files: tuple[str, ...]) -> None:
+    """Draws every task's records, as PNG and SVG.
+
+    Over the size of the forget set where a task has several, cost against alignment, and case by
+    case.
+    """
+    read, tasks = read_folder(results, task_files)
+    from mubench.board.plots.draw import draw
+    from mubench.board.ranking import build
+
+    for path in draw(build(read.checked, tasks), out):
+        say(str(path))
+    if read.rejected:
+        sys.exit(1)
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_bytes() == text.encode()
+
+
+def read_folder(results: Path, task_files: tuple[str, ...]) -> "tuple[Results, list[TaskSpec]]":
+    """The records of a folder and the tasks they may be of; rejected ones are named on stderr."""
+    with usage_errors():
+        from mubench.record.check import read_results
+        from mubench.task.spec import available_tasks, load_task
+
+        tasks = [load_task(name) for name in (*available_tasks(), *task_files)]
+        read = read_results(results, tasks)
+    for rejected in read.rejected:
+        say(f"rejected {results / rejected.file}: {rejected.reason}")
+    return read, tasks

@@ -1,0 +1,115 @@
+"""`mubench run`: one method on one or more cases, and how the result is printed."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mubench._util.cache import Store
+from mubench._util.messages import say
+
+from .loading import build_missing, load
+from .options import CASE, DEVICE, OUT, SETTINGS, TASK, examples, usage_errors
+from .run_table import print_records
+
+if TYPE_CHECKING:
+    from mubench.run.cell import Measured
+    from mubench.task.spec import Case
+
+
+@click.command(
+    epilog=examples(
+        "mubench run --method tmu --task cifar10-subset",
+        "mubench run --method ./mine.py:Mine --task digits-subset --set lr=0.05 --seed 0 --seed 1",
+        "mubench run --method finetune --task cifar10-subset --cases all --format csv",
+    )
+)
+@click.option(
+    "--method", "reference", required=True, help="A name, ./file.py:Class or module:Class."
+)
+@TASK
+@CASE
+@click.option("--cases", "which_cases", type=click.Choice(["first", "all"]), default="first",
+              show_default=True, help="Where no --case is given.")  # fmt: skip
+@click.option("--seed", "seeds", type=click.IntRange(0), multiple=True, default=(0,),
+              show_default=True, help="Of the method; repeatable.")  # fmt: skip
+@SETTINGS
+@click.option("--format", "output", type=click.Choice(["table", "json", "csv"]), default="table",
+              show_default=True, help="json: a record a line.")  # fmt: skip
+@DEVICE
+@OUT
+@click.option("--again", is_flag=True, help="Measure even what this code has measured before.")
+@click.option("--isolate/--no-isolate", default=False, show_default=True,
+              help="Run the method in a process of its own, with limits on time and memory and "
+              "no way to golds or test data.")  # fmt: skip
+@click.option("--save-weights", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="Keep the unlearned models there, as safetensors.")  # fmt: skip
+def run(
+    reference: str,
+    task_name: str,
+    case_ids: tuple[str, ...],
+    which_cases: str,
+    seeds: tuple[int, ...],
+    settings: tuple[str, ...],
+    output: str,
+    device: str,
+    out: Path,
+    again: bool,
+    isolate: bool,
+    save_weights: Path | None,
+) -> None:
+    """Measures a method on one or more cases of a task.
+
+    Trains the original and the golds that are not cached yet, after saying how long that should
+    take.
+    """
+    with usage_errors():
+        from mubench.method.discovery import MethodClass, load_method
+        from mubench.method.parameters import configure, parse_settings
+        from mubench.run.isolation.host import Described, Isolation
+
+        parameters = parse_settings(settings)
+        isolation: Isolation | None = None
+        method: MethodClass | Described
+        if isolate:
+            isolation = click.get_current_context().with_resource(Isolation([out]))
+            (method,) = isolation.describe(reference, [parameters])
+            instance = None
+        else:
+            method = load_method(reference)
+            instance = configure(method, parameters)
+    store = Store()
+    loaded = load(task_name, device)
+    with usage_errors():
+        if case_ids:
+            cases: Sequence[Case] = [loaded.case(case_id) for case_id in case_ids]
+        else:
+            cases = loaded.cases if which_cases == "all" else loaded.cases[:1]
+    build_missing(loaded, store, cases)
+
+    from mubench.run.cell import Cell, measure, write_note
+
+    done: list[Measured] = []
+    cells = [Cell(case, method, instance, seed) for case in cases for seed in seeds]
+    for number, cell in enumerate(cells, 1):
+        say(f"[{number}/{len(cells)}] {cell.label}")
+        weights = None
+        if save_weights:
+            name = f"{cell.method.name}-{cell.case.id}-seed{cell.seed}.safetensors"
+            weights = save_weights / loaded.task.name / name
+        measured = measure(
+            loaded, store, cell, out, again=again, save_weights=weights, isolation=isolation
+        )
+        done.append(measured)
+        if measured.reused:
+            when = measured.record.started_at
+            say(f"measured before by the same code, at {when}; --again measures anew")
+        note = write_note(measured.record, measured.path, measured.trace)
+        if measured.record.status != "ok":
+            say(f"{cell.label}: {measured.record.status}: {measured.record.error} ({note})")
+    print_records(loaded, done, output)
+    say(f"records: {out / loaded.task.name / method.name}")
+    if any(measured.record.status != "ok" for measured in done):
+        sys.exit(1)

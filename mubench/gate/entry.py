@@ -1,0 +1,210 @@
+"""Judging entries of the leaderboard: what continuous integration asks of a pull request.
+
+An entry is one method with one set of parameters on one task. In a folder of results it is
+
+    <task>/<method>/   its records and readouts, and where its code is: `source.py`, a method in one
+                       file, or `requirements.txt`, one line that installs what was measured
+    <task>/golds/      the readouts of the golds that it was scored against
+
+`verify` holds the numbers against the readouts; what remains is done here: an entry is complete and
+of one code, anyone can get that code, and nothing that was published is touched.
+"""
+
+import re
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from mubench._util.errors import UserError
+from mubench._util.hashing import digest
+from mubench.gold.identity import FIRST_GOLD_SEED, identity
+from mubench.method.access import ACCESS
+from mubench.method.source import source_sha
+from mubench.record.check import Checked, Results, read_results
+from mubench.record.folder import GOLDS, OURS, REQUIREMENTS, SOURCE
+from mubench.record.schema import Record
+from mubench.task.spec import TaskSpec, available_tasks, load_task
+
+from .published import Base, Change
+
+PINNED = re.compile(
+    r"(?P<name>[\w.-]+)(==(?P<version>[\w.!+-]+)| @ \S+(@[0-9a-f]{40}|#sha256=[0-9a-f]{64}))\n?"
+)
+
+
+@dataclass(frozen=True)
+class Review:
+    """What was found."""
+
+    checked: tuple[Checked, ...]
+    """The records that hold; with a base, those of folders in which something changed."""
+    problems: tuple[str, ...]
+    """A line each: file or folder, and what is wrong."""
+
+
+def review(results: Path, base: str | None = None) -> Review:
+    """Checks a folder of results.
+
+    Args:
+        results: the folder.
+        base: a git revision; only folders that differ from it are checked, and that nothing which
+            it holds was changed or removed.
+
+    Raises:
+        UserError: there is no such folder, or git does not know the revision.
+    """
+    if not any(results.glob("*/*")):
+        raise UserError(f"{results} holds no <task>/<method>: give the folder above the tasks")
+    tasks = [load_task(name) for name in available_tasks()]
+    before = Base(results, base) if base else None
+    changes = before.changes() if before else []
+    homes = {path.relative_to(results) for path in results.glob("*/*") if path.is_dir()}
+    if before:
+        homes &= {Path(change.file).parent for change in changes}
+    read = _read(results, homes, tasks, everything=not before)
+    problems = [line for change in changes if before and (line := _touched(before, change))]
+    problems += [f"{rejected.file}: {rejected.reason}" for rejected in read.rejected]
+    problems += [
+        f"{home / name}: does not belong here"
+        for home in sorted(homes)
+        for name in _strangers(results / home)
+    ]
+    rejected_homes = {Path(rejected.file).parent for rejected in read.rejected}
+    entries: dict[tuple[Path, str], list[Record]] = defaultdict(list)
+    for checked in read.checked:
+        home = Path(checked.file).parent
+        if home not in rejected_homes:  # what is missing there is told already
+            entries[home, digest(checked.record.parameters)].append(checked.record)
+    by_id = {task.id: task for task in tasks}
+    for (home, _), records in entries.items():
+        reasons = _check_entry(by_id[records[0].task], records)
+        problems += [f"{home}: {reason}" for reason in reasons]
+        if records[0].distribution != OURS:
+            problems += [f"{home}: {reason}" for reason in _check_code(results / home, records)]
+    return Review(read.checked, tuple(dict.fromkeys(problems)))
+
+
+def _read(
+    results: Path, homes: set[Path], tasks: Sequence[TaskSpec], *, everything: bool
+) -> Results:
+    """Reads records thoroughly, and those of the other folders as far as it is quick."""
+    if everything:
+        return read_results(results, tasks, thorough=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for home in homes | {home.parent / GOLDS for home in homes}:
+            link = Path(folder) / home
+            link.parent.mkdir(exist_ok=True)
+            link.symlink_to((results / home).resolve())
+        read = read_results(Path(folder), tasks, thorough=True)
+    # Which golds are the usual ones, only all records can tell.
+    others = read_results(results, tasks).rejected
+    here = {rejected.file for rejected in read.rejected}
+    more = [r for r in others if Path(r.file).parent in homes and r.file not in here]
+    return Results(read.checked, (*read.rejected, *more))
+
+
+def _touched(base: Base, change: Change) -> str | None:
+    """What is wrong with a change, if anything."""
+    home = Path(change.file).parent
+    if change.kind == "added":
+        return None
+    if home.name == GOLDS:
+        return (
+            f"{change.file}: is the readout of a published gold and was {change.kind}: import the "
+            "published golds with `mubench gold import` and run again"
+        )
+    if _is_new_version(base, home):
+        return None
+    return (
+        f"{change.file}: is published and was {change.kind}: publish another version of the "
+        "distribution with all of its records, or give the method another name"
+    )
+
+
+def _is_new_version(base: Base, home: Path) -> bool:
+    """Whether a folder's records are all replaced by those of another version."""
+
+    def versions(contents: Sequence[bytes]) -> set[tuple[str | None, str | None]]:
+        records = [Record.model_validate_json(content) for content in contents]
+        return {(record.distribution, record.distribution_version) for record in records}
+
+    old_files = [home / name for name in base.files(home) if name.endswith(".json")]
+    try:
+        old = versions([base.read(file) for file in old_files])
+        new = versions([path.read_bytes() for path in (base.folder / home).glob("*.json")])
+    except ValidationError:
+        return False
+    names = {name for name, _ in old | new}
+    return bool(old and new) and len(names) == 1 and None not in names and not old & new
+
+
+def _strangers(folder: Path) -> Iterator[str]:
+    """What is neither a record, a readout nor the word on where the code is."""
+    for path in sorted(folder.iterdir()):
+        if folder.name == GOLDS:
+            belongs = path.suffix == ".npz"
+        elif path.suffix == ".npz":
+            belongs = path.with_suffix(".json").is_file()
+        else:
+            belongs = path.suffix == ".json" or path.name in (SOURCE, REQUIREMENTS)
+        if not belongs:
+            yield path.name
+
+
+def _check_entry(task: TaskSpec, records: Sequence[Record]) -> Iterator[str]:
+    """What a single record cannot tell."""
+    seeds: dict[str, set[int]] = defaultdict(set)
+    for record in records:
+        seeds[record.case].add(record.seed)
+    if (missing := task.num_cases - len(seeds)) > 0:
+        yield (
+            f"{len(seeds)} of the {task.num_cases} cases of {task.id}: measure the other {missing} "
+            "too (--cases all)"
+        )
+    wanted = task.measure.seeds
+    if few := sorted(case for case, given in seeds.items() if len(given) < wanted):
+        yield f"{', '.join(few)}: fewer than {wanted} seeds, which {task.id} asks for"
+    if len({(r.distribution_version, r.source_sha256) for r in records}) > 1:
+        yield "the records were made by different versions of the code: measure all with one"
+    for record in records:
+        keys = {
+            digest(identity(task, record.data_fingerprint, record.forget_sha256, seed))
+            for seed in range(FIRST_GOLD_SEED, FIRST_GOLD_SEED + task.measure.golds)
+        }
+        if record.status == "ok" and keys != {gold.key for gold in record.golds}:
+            yield f"{record.stem}.json was scored against golds that are not those of its D_f"
+
+
+def _check_code(home: Path, records: Sequence[Record]) -> Iterator[str]:
+    """What is asked of methods that do not come with the harness."""
+    record = records[0]
+    if record.control or not set(record.requires) <= ACCESS:
+        yield "is a control, and controls come with mubench only"
+    if record.distribution is None:
+        source = home / SOURCE
+        if not source.is_file() or source_sha([source]) != record.source_sha256:
+            yield f"{SOURCE} must be the file that was measured: `mubench submit` puts it there"
+        return
+    file = home / REQUIREMENTS
+    line = PINNED.fullmatch(file.read_text(encoding="utf-8")) if file.is_file() else None
+    if line is None:
+        yield (
+            f"{REQUIREMENTS} must be one line that pins {record.distribution}, as in `name==1.0` "
+            "or `name @ git+https://...@<commit>`"
+        )
+    elif _normal(line["name"]) != _normal(record.distribution):
+        yield f"{REQUIREMENTS} installs {line['name']}, measured was {record.distribution}"
+    elif line["version"] not in (None, record.distribution_version):
+        yield (
+            f"{REQUIREMENTS} installs version {line['version']}, measured was "
+            f"{record.distribution_version}"
+        )
+
+
+def _normal(name: str) -> str:
+    """The spelling of a distribution's name by which it is found."""
+    return re.sub(r"[-_.]+", "-", name).lower()

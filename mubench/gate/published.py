@@ -1,0 +1,62 @@
+"""What git says was changed in a folder since a base."""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mubench._util.errors import UserError
+
+
+@dataclass(frozen=True)
+class Change:
+    """A file that is not as it is in the base."""
+
+    file: str
+    """Under the folder."""
+    kind: Literal["added", "changed", "removed"]
+
+
+class Base:
+    """The last commit that a folder's branch shares with another revision."""
+
+    def __init__(self, folder: Path, revision: str):
+        """Finds that commit.
+
+        Raises:
+            UserError: the folder is in no repository, or git does not know the revision.
+        """
+        self.folder = folder
+        try:
+            self.commit = self._git("merge-base", revision, "HEAD").decode().strip()
+        except (OSError, subprocess.CalledProcessError):
+            raise UserError(
+                f"git cannot compare {folder} with {revision!r}: it must be in a clone that has "
+                "fetched that revision, and a history in common with it"
+            ) from None
+
+    def changes(self) -> list[Change]:
+        """Committed or not, new files included."""
+        listed = self._git(
+            "diff", "--relative", "--no-renames", "--name-status", "-z", self.commit, "--", "."
+        )
+        fields = listed.decode().split("\0")
+        found = [
+            Change(file, "added" if kind == "A" else "removed" if kind == "D" else "changed")
+            for kind, file in zip(fields[:-1:2], fields[1::2], strict=True)
+        ]
+        new = self._git("ls-files", "--others", "--exclude-standard", "-z").decode().split("\0")
+        return found + [Change(file, "added") for file in new[:-1]]
+
+    def files(self, subfolder: Path) -> list[str]:
+        """Names of the files in a folder under the folder, as of the base."""
+        listed = self._git("ls-tree", "--name-only", "-z", self.commit, f"{subfolder.as_posix()}/")
+        return [Path(file).name for file in listed.decode().split("\0")[:-1]]
+
+    def read(self, file: Path) -> bytes:
+        """A file under the folder, as of the base."""
+        return self._git("show", f"{self.commit}:./{file.as_posix()}")
+
+    def _git(self, *arguments: str) -> bytes:
+        command = ["git", "-C", str(self.folder), *arguments]
+        return subprocess.run(command, capture_output=True, check=True).stdout

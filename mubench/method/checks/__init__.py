@@ -1,0 +1,1 @@
+"""Conformance: trial runs of a method, what was seen, and the verdicts."""

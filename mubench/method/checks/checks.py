@@ -1,0 +1,409 @@
+"""Conformance: what a method must hold to, in small functions that each say what to change.
+
+For a method's own tests, in the manner of scikit-learn's estimator checks:
+
+    from mubench.checks import parametrize_with_checks
+
+    @parametrize_with_checks([Mine()])
+    def test_conforms(check):
+        check()
+
+`mubench check METHOD` runs the same. A method that cannot hold to a check says why on its class:
+
+    expected_failures: ClassVar[dict[str, str]] = {"check_changes_weights": "does nothing"}
+
+An expected failure that does not fail is a failure.
+"""
+
+import functools
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from pydantic import TypeAdapter
+from torch import nn
+
+from mubench._util.errors import UserError
+from mubench._util.messages import did_you_mean
+from mubench.method.access import ACCESS
+from mubench.method.discovery import load_method
+from mubench.method.parameters import configure, describe_parameters, resolved_parameters
+from mubench.method.problem import Method
+
+from .trial_run import Observed, Trial, fresh, stage
+
+
+class CheckFailure(AssertionError):  # noqa: N818 - a verdict
+    """A method does not hold to a check; the message says what to change."""
+
+
+class Unreached(Exception):  # noqa: N818 - not the method's fault
+    """A check has nothing to judge, because `check_unlearns` fails already."""
+
+
+def check_documented(trial: Trial) -> None:
+    """The class has a docstring, every parameter a comment: `mubench show` prints them."""
+    cls = type(trial.method)
+    documentation = inspect.getdoc(cls) or ""
+    # a dataclass without a docstring gets its signature for one
+    if not documentation or documentation.startswith(f"{cls.__name__}("):
+        raise CheckFailure(f"{cls.__name__} has no docstring: say in a line what it does")
+    bare = [p.name for p in describe_parameters(cls) if not p.meaning]
+    if bare:
+        raise CheckFailure(
+            f"no comment behind {', '.join(bare)}: say behind each field what it means"
+        )
+
+
+def check_parameters(trial: Trial) -> None:
+    """All parameters have defaults, within their own bounds, and survive JSON."""
+    cls = type(trial.method)
+    try:
+        default = cls()
+    except TypeError as error:
+        raise CheckFailure(f"{error}: give every parameter a default") from None
+    for instance in (default, trial.method):
+        try:
+            values = json.loads(json.dumps(resolved_parameters(instance), allow_nan=False))
+            back = TypeAdapter(cls).validate_python(values)
+        except ValueError as error:  # of json or of pydantic, whose errors are ValueErrors
+            text = " ".join(str(error).split())
+            raise CheckFailure(f"the parameters do not survive JSON: {text}") from None
+        if back != instance:
+            raise CheckFailure(
+                f"{instance} comes back from JSON as {back}: use numbers, strings, booleans, None, "
+                "Literal, tuples of these, or frozen dataclasses"
+            )
+
+
+def check_unlearns(trial: Trial) -> None:
+    """`unlearn` returns."""
+    if error := trial.run().error:
+        raise CheckFailure(f"unlearn() raises {error}")
+
+
+def check_access(trial: Trial) -> None:
+    """What `requires` names is enough."""
+    refused = trial.run().refused
+    if refused:
+        known = [name for name in dict.fromkeys(refused) if name in ACCESS]
+        raise CheckFailure(
+            f"unlearn() touches problem.{', problem.'.join(dict.fromkeys(refused))}, which "
+            "`requires` does not name: "
+            + (f"add {', '.join(map(repr, known))} to it, or do without" if known else "hands off")
+        )
+
+
+def check_returned_model(trial: Trial) -> None:
+    """The returned model has the original's names, shapes and dtypes, and finite weights."""
+    observed = trial.run()
+    if observed.error:
+        raise Unreached("unlearn() raises")
+    if not isinstance(observed.returned, nn.Module):
+        kind = type(observed.returned).__name__
+        raise CheckFailure(f"unlearn() returns {kind}: it must return the unlearned nn.Module")
+    expected, returned = fresh(0).state_dict(), observed.weights
+    if expected.keys() != returned.keys():
+        odd = sorted(expected.keys() ^ returned.keys())[0]
+        verb = "has no" if odd in expected else "has an additional"
+        raise CheckFailure(
+            f"the returned model {verb} {odd}: return problem.original, a problem.copy() or a "
+            "problem.fresh_network(), unwrapped and with all its layers"
+        )
+    for name, value in expected.items():
+        other = returned[name]
+        if (other.shape, other.dtype) != (value.shape, value.dtype):
+            raise CheckFailure(
+                f"the returned {name} is {other.dtype} {tuple(other.shape)}, the original's "
+                f"{value.dtype} {tuple(value.shape)}: turn it back before returning"
+            )
+    if infinite := _infinite(observed):
+        raise CheckFailure(f"the returned {infinite} is infinite or NaN: {BOUND}")
+
+
+def check_left_clean(trial: Trial) -> None:
+    """The returned model has no hooks, frozen parameters or replaced functions."""
+    model = _returned(trial).returned
+    assert isinstance(model, nn.Module)
+    for name, layer in model.named_modules():
+        label = name or "the model"
+        if any(value for key, value in vars(layer).items() if key.endswith("_hooks")):
+            raise CheckFailure(f"a hook is left on {label}: remove() it before returning")
+        if replaced := [key for key in ("forward", "__call__") if key in vars(layer)]:
+            raise CheckFailure(
+                f"{replaced[0]} of {label} is replaced: only weights are scored, so put what it "
+                "does into them"
+            )
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            raise CheckFailure(f"{name} is left frozen: set requires_grad_(True) again")
+
+
+def check_changes_weights(trial: Trial) -> None:
+    """Something was done."""
+    observed = _returned(trial)
+    assert isinstance(observed.returned, nn.Module)
+    before = stage().original.state_dict()
+    names = [name for name, _ in observed.returned.named_parameters()]
+    if all(name in before and torch.equal(before[name], observed.weights[name]) for name in names):
+        raise CheckFailure(
+            "the returned parameters are the original's: a method that is to do nothing says so in "
+            "its `expected_failures`"
+        )
+
+
+def check_same_seed(trial: Trial) -> None:
+    """The same problem with the same seed gives the same weights, bit for bit."""
+    first = _returned(trial).weights
+    second = _check_case(trial, "the same run once more", repeat=1).weights
+    for name, value in first.items():
+        if not torch.equal(value, second[name]):
+            raise CheckFailure(
+                f"two runs with one seed differ in {name}: draw all that is random from "
+                "problem.generator(purpose), and keep nothing from one run to the next"
+            )
+
+
+def check_other_seed(trial: Trial) -> None:
+    """It works with another seed."""
+    _check_case(trial, "another seed", seed=1)
+
+
+def check_one_sample(trial: Trial) -> None:
+    """It can forget a single sample."""
+    _check_case(trial, "a forget set of one sample", BATCH_NORM, case="one")
+
+
+def check_whole_class(trial: Trial) -> None:
+    """It can forget a class of which nothing is retained."""
+    _check_case(
+        trial, "a forget set that is a whole class", ": nothing of it is in retain", case="class"
+    )
+
+
+def check_ragged_batches(trial: Trial) -> None:
+    """It copes with a last batch of one sample."""
+    _check_case(
+        trial, "65 samples to forget of 226, which leave one over", BATCH_NORM, case="ragged"
+    )
+
+
+def check_inputs_untouched(trial: Trial) -> None:
+    """The given tensors are as they were."""
+    if edited := _returned(trial).edited:
+        raise CheckFailure(
+            f"unlearn() changes problem.{', problem.'.join(edited)} in place: work on a clone()"
+        )
+
+
+def check_global_state(trial: Trial) -> None:
+    """What belongs to the whole process is as it was."""
+    if changed := trial.run().seen.changed:
+        raise CheckFailure(
+            f"unlearn() leaves {', '.join(changed)} changed: take numbers from "
+            "problem.generator(purpose), and put back what you set (try: ... finally: ...)"
+        )
+
+
+def check_prints_nothing(trial: Trial) -> None:
+    """Nothing goes to stdout or stderr."""
+    if printed := trial.run().seen.printed.strip():
+        first = printed.splitlines()[0][:60]
+        raise CheckFailure(f"unlearn() prints {first!r}: it runs a thousand times in a sweep")
+
+
+def check_writes_nothing(trial: Trial) -> None:
+    """No file or folder is made, changed or removed."""
+    if written := trial.run().seen.written:
+        raise CheckFailure(f"unlearn() writes {written[0]}: keep it in memory")
+
+
+def check_needs_no_network(trial: Trial) -> None:
+    """No connection is tried."""
+    if connected := trial.run().seen.connected:
+        raise CheckFailure(
+            f"unlearn() connects to {connected[0]}: what it needs must come with its package"
+        )
+
+
+def check_starts_no_process(trial: Trial) -> None:
+    """All work is done where it is timed."""
+    if spawned := trial.run().seen.spawned:
+        raise CheckFailure(
+            f"unlearn() starts a process ({spawned[0]}), which no clock or meter covers: do the "
+            "work in this one"
+        )
+
+
+def check_stays_blind(trial: Trial) -> None:
+    """Golds and scored data are not looked for."""
+    if spied := trial.run().seen.spied:
+        raise CheckFailure(
+            f"unlearn() looks into the harness ({spied[0]}), where the golds are: use only what "
+            "`problem` gives"
+        )
+
+
+CHECKS: tuple[Callable[[Trial], None], ...] = (
+    check_documented,
+    check_parameters,
+    check_unlearns,
+    check_access,
+    check_returned_model,
+    check_left_clean,
+    check_changes_weights,
+    check_same_seed,
+    check_other_seed,
+    check_one_sample,
+    check_whole_class,
+    check_ragged_batches,
+    check_inputs_untouched,
+    check_global_state,
+    check_prints_nothing,
+    check_writes_nothing,
+    check_needs_no_network,
+    check_starts_no_process,
+    check_stays_blind,
+)
+
+BOUND = "bound the loss, or lower the step size"
+BATCH_NORM = (
+    ": batch norm cannot be trained on a batch of one sample; problem.fine_tune() and "
+    "problem.batches() never make one"
+)
+
+
+def _returned(trial: Trial) -> Observed:
+    """The first run, if it returned a module with finite weights."""
+    observed = trial.run()
+    if observed.error:
+        raise Unreached("unlearn() raises")
+    if not isinstance(observed.returned, nn.Module) or _infinite(observed):
+        raise Unreached("unlearn() returns no model that can be judged")
+    return observed
+
+
+def _check_case(trial: Trial, what: str, advice: str = "", **run: Any) -> Observed:
+    """A run that differs from the first one in one thing."""
+    _returned(trial)
+    observed = trial.run(**run)
+    if observed.error:
+        raise CheckFailure(f"{what} makes unlearn() raise {observed.error}{advice}")
+    if name := _infinite(observed):
+        raise CheckFailure(f"{what} makes the returned {name} infinite or NaN: {BOUND}")
+    return observed
+
+
+def _infinite(observed: Observed) -> str | None:
+    """The first tensor that is not finite."""
+    tensors = observed.weights.items()
+    return next((name for name, value in tensors if not value.isfinite().all()), None)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a check found."""
+
+    name: str
+    status: Literal["ok", "failed", "expected", "unreached"]
+    message: str = ""
+
+
+def run_checks(
+    method: Method | str, expected_failures: Mapping[str, str] | None = None
+) -> Iterator[Result]:
+    """Runs every check, whatever the others find.
+
+    Args:
+        method: an instance, or a reference as in `mubench run --method`.
+        expected_failures: check to the reason why it fails; beside those that the class names.
+
+    Raises:
+        UserError: no such method, or an expectation of no such check or without a reason.
+    """
+    subject = _Subject(method, expected_failures or {})
+    for check in CHECKS:
+        yield subject.run(check)
+
+
+def check_method(method: Method | str, expected_failures: Mapping[str, str] | None = None) -> None:
+    """Raises if a check fails that is not expected to.
+
+    Args:
+        method: an instance, or a reference as in `mubench run --method`.
+        expected_failures: check to the reason why it fails; beside those that the class names.
+
+    Raises:
+        CheckFailure: every failure, a line each.
+        UserError: no such method, or an expectation of no such check or without a reason.
+    """
+    failures = [r for r in run_checks(method, expected_failures) if r.status == "failed"]
+    if failures:
+        raise CheckFailure("\n".join(f"{result.name}: {result.message}" for result in failures))
+
+
+def parametrize_with_checks(methods: Sequence[Method | str]) -> Any:
+    """A pytest decorator: one test for each method and check, which is called as `check()`.
+
+    Args:
+        methods: instances, or references, which are only imported when the tests run.
+    """
+    import pytest
+
+    cases = []
+    for method in methods:
+        # one subject for all checks of a method, so that runs are shared
+        subject = functools.cache(functools.partial(_Subject, method, {}))
+        label = method if isinstance(method, str) else type(method).__name__
+        for check in CHECKS:
+            test = functools.partial(_run_in_pytest, subject, check)
+            cases.append(pytest.param(test, id=f"{label}-{check.__name__}"))
+    return pytest.mark.parametrize("check", cases)
+
+
+def _run_in_pytest(subject: "Callable[[], _Subject]", check: Callable[[Trial], None]) -> None:
+    import pytest
+
+    result = subject().run(check)
+    match result.status:
+        case "failed":
+            pytest.fail(result.message, pytrace=False)
+        case "expected":
+            pytest.xfail(result.message)
+        case "unreached":
+            pytest.skip(result.message)
+
+
+class _Subject:
+    """A method, its runs and what is expected of it."""
+
+    def __init__(self, method: Method | str, expected_failures: Mapping[str, str]):
+        if isinstance(method, str):
+            method = configure(load_method(method), {})
+        names = [check.__name__ for check in CHECKS]
+        self.trial = Trial(method)
+        self.expected = {**getattr(method, "expected_failures", {}), **expected_failures}
+        for name, reason in self.expected.items():
+            if name not in names:
+                raise UserError(f"there is no check {name!r}{did_you_mean(name, names)}")
+            if not reason.strip():
+                raise UserError(f"the expected failure of {name} needs a reason")
+
+    def run(self, check: Callable[[Trial], None]) -> Result:
+        name = check.__name__
+        reason = self.expected.get(name)
+        try:
+            check(self.trial)
+        except CheckFailure as failure:
+            if reason:
+                return Result(name, "expected", reason)
+            return Result(name, "failed", str(failure))
+        except Unreached as why:
+            return Result(name, "unreached", str(why))
+        if reason:
+            message = f"passes, though expected to fail ({reason}): take the expectation away"
+            return Result(name, "failed", message)
+        return Result(name, "ok")

@@ -1,0 +1,320 @@
+"""What a method sees of a case: the original, the sets it declared, and the few helpers it needs.
+
+Never the gold, never the scored test set. Touching a set that was not declared raises, so
+"needs no retain data" on the leaderboard is a verified claim.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mubench._util.hashing import derive_seed
+from mubench.task.data import Samples
+from mubench.task.spec import TrainSpec
+from mubench.training import loop, networks
+from mubench.training.loop import Batch, EpochLog, Loss, Pipeline
+
+from .access import GOLD_LABELS, REPORTS
+
+
+class AccessError(RuntimeError):
+    """A method touched what it did not declare."""
+
+
+class Method(Protocol):
+    """A frozen, keyword-only dataclass of parameters with one function. Not to be inherited."""
+
+    requires: ClassVar[frozenset[str]]
+
+    def unlearn(self, problem: "Problem") -> nn.Module:
+        """Returns the unlearned model: the original's architecture, any of its own weights."""
+
+
+@dataclass
+class Meter:
+    """Counts the samples that pass through the networks of a problem, whoever calls them."""
+
+    forward_samples: int = 0
+    backward_samples: int = 0
+
+    def watch(self, model: nn.Module) -> None:
+        """Counts what this model and its deep copies take in; the hook is removed by `unwatch`.
+
+        A forward pass with gradients on counts as forward and backward.
+        """
+
+        # A plain function: a deep copy of the model keeps it and counts into the same meter.
+        def count(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            samples = inputs[0].shape[0]
+            self.forward_samples += samples
+            if torch.is_grad_enabled():
+                self.backward_samples += samples
+
+        layer: Any = networks.input_layer(model)
+        layer.mubench_meter = layer.register_forward_pre_hook(count)
+
+    @staticmethod
+    def unwatch(model: nn.Module) -> None:
+        """Takes the harness's own hook off a model."""
+        for layer in model.modules():
+            handle = getattr(layer, "mubench_meter", None)
+            if handle is not None:
+                layer._forward_pre_hooks.pop(handle.id, None)
+                del layer.mubench_meter
+
+
+class Problem:
+    """One case, as a method sees it. Made by the runner.
+
+    Attributes:
+        num_classes: K, how many classes there are.
+        recipe: how the original was trained (`lr`, `epochs`, `batch_size`, `precision`, ...).
+        device: where all tensors and models are.
+        seed: of this run; the helpers' random choices follow from it.
+    """
+
+    def __init__(
+        self,
+        *,
+        original: nn.Module,
+        fresh: Callable[[int], nn.Module],
+        access: dict[str, Any],
+        requires: frozenset[str],
+        num_classes: int,
+        recipe: TrainSpec,
+        pipeline: Pipeline,
+        seed: int,
+        meter: Meter | None = None,
+    ):
+        self.num_classes = num_classes
+        self.recipe = recipe
+        self.device = next(original.parameters()).device
+        self.seed = seed
+        self.reports: dict[str, np.ndarray[Any, Any]] = {}
+        self._original = original
+        self._fresh = fresh
+        self._access = {name: access[name] for name in requires if name in access}
+        self._num_forget = len(access["forget"])
+        self._pipeline = pipeline
+        self._meter = meter or Meter()
+        self._draws = 0
+        self._meter.watch(original)
+
+    def _get(self, name: str) -> Any:
+        try:
+            return self._access[name]
+        except KeyError:
+            raise AccessError(
+                f"the method touched problem.{name}, which its `requires` does not name"
+            ) from None
+
+    @property
+    def original(self) -> nn.Module:
+        """The model trained on D, in eval mode: a private copy, yours to change and to return."""
+        return self._original
+
+    @property
+    def forget(self) -> Samples:
+        """D_f."""
+        samples: Samples = self._get("forget")
+        return samples
+
+    @property
+    def retain(self) -> Samples:
+        """D_r, all of D that is not D_f."""
+        samples: Samples = self._get("retain")
+        return samples
+
+    @property
+    def holdout(self) -> Samples:
+        """Held-out samples that are never scored."""
+        samples: Samples = self._get("holdout")
+        return samples
+
+    @property
+    def training_log(self) -> tuple[EpochLog, ...]:
+        """The original's training log, a line an epoch."""
+        log: tuple[EpochLog, ...] = self._get("training_log")
+        return log
+
+    @property
+    def gold_labels(self) -> Tensor:
+        """Bool (N_f,): whether most golds are right on a sample of D_f. For controls only."""
+        labels: Tensor = self._get(GOLD_LABELS)
+        return labels
+
+    def seed_for(self, purpose: str) -> int:
+        """A seed of its own for one purpose, the same in every run with this problem's seed."""
+        return derive_seed("method", self.seed, purpose)
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """A CPU generator of its own for one purpose."""
+        return torch.Generator().manual_seed(self.seed_for(purpose))
+
+    def _next_seed(self) -> int:
+        # Each call of a helper draws anew, in the order in which the method calls them.
+        self._draws += 1
+        return self.seed_for(f"call {self._draws}")
+
+    def schedule_share(self, epochs: int | None, share: float = 0.1) -> int:
+        """A length in epochs: as given, or a share of the original's schedule, at least one."""
+        return epochs if epochs is not None else max(1, round(share * self.recipe.epochs))
+
+    def fresh_network(self) -> nn.Module:
+        """A newly initialised network of the original's architecture, in train mode."""
+        network = self._fresh(self._next_seed()).to(self.device)
+        self._meter.watch(network)
+        return network
+
+    def copy(self, model: nn.Module) -> nn.Module:
+        """A copy of a model that shares nothing with it."""
+        return deepcopy(model)
+
+    def subset(self, samples: Samples, count: int) -> Samples:
+        """`count` samples at random, without repeats."""
+        generator = torch.Generator().manual_seed(self._next_seed())
+        chosen = torch.randperm(len(samples), generator=generator)[:count]
+        return samples[chosen.to(self.device)]
+
+    def share(self, samples: Samples, share: float) -> Samples:
+        """A random share of the samples, at least one."""
+        return self.subset(samples, max(1, round(share * len(samples))))
+
+    def wrong_labels(self, labels_N: Tensor) -> Tensor:
+        """For each label another one, uniform over the K - 1 others."""
+        generator = torch.Generator().manual_seed(self._next_seed())
+        offset_N = torch.randint(1, self.num_classes, labels_N.shape, generator=generator)
+        return (labels_N + offset_N.to(labels_N.device)) % self.num_classes
+
+    def batches(self, samples: Samples, *, batch_size: int | None = None) -> Iterator[Batch]:
+        """One shuffled pass of augmented, normalised batches.
+
+        Args:
+            samples: to go through.
+            batch_size: None: the recipe's.
+        """
+        return loop.batches(
+            samples,
+            self._pipeline,
+            batch_size=batch_size or self.recipe.batch_size,
+            seed=self._next_seed(),
+        )
+
+    def normalise(self, pixels_NCHW: Tensor) -> Tensor:
+        """What the networks take, from uint8 or float pixels in 0..255; differentiable."""
+        return self._pipeline.normalise(pixels_NCHW)
+
+    def augment(self, images_NCHW: Tensor) -> Tensor:
+        """Uint8 images under flips and crops (of an eighth where the recipe has none)."""
+        pipeline = deepcopy(self._pipeline)
+        pipeline.flip, pipeline.crop = True, pipeline.crop or images_NCHW.shape[-1] // 8
+        return pipeline.augment(images_NCHW, torch.Generator().manual_seed(self._next_seed()))
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context for forward passes in the recipe's precision."""
+        return loop.autocast(self.recipe.precision, self.device)
+
+    def train_like_original(
+        self, model: nn.Module, samples: Samples, *, epochs: int | None = None
+    ) -> None:
+        """Trains a model in place with the original's recipe; left in eval mode.
+
+        Args:
+            model: to train.
+            samples: what to train on.
+            epochs: another number of passes; `one-cycle` is squeezed into them. None: the recipe's.
+        """
+        recipe = self.recipe.model_copy(update={"epochs": epochs or self.recipe.epochs})
+        loop.fit(model, samples, recipe, self._pipeline, seed=self._next_seed())
+
+    def fine_tune(
+        self,
+        model: nn.Module,
+        samples: Samples,
+        *,
+        epochs: int,
+        lr: float,
+        optimizer: Literal["sgd", "adamw"] = "sgd",
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        batch_size: int | None = None,
+        loss: Loss = loop.cross_entropy,
+        stop: Callable[[], bool] | None = None,
+    ) -> None:
+        """Trains a model in place at a constant rate, with the recipe's precision and augmentation.
+
+        Args:
+            model: to train; left in eval mode.
+            samples: what to train on.
+            epochs: passes over the samples.
+            lr: step size.
+            optimizer: its kind.
+            momentum: of SGD.
+            weight_decay: of either.
+            batch_size: None: the recipe's.
+            loss: of (logits_NK, batch); `batch.index_N` are positions in `samples`.
+            stop: asked after each epoch; true ends the training.
+
+        Raises:
+            mubench.training.Diverged: the loss is not finite any more.
+        """
+        recipe = self.recipe.model_copy(
+            update={
+                "epochs": epochs,
+                "lr": lr,
+                "schedule": "constant",
+                "optimizer": optimizer,
+                "momentum": momentum,
+                "nesterov": False,
+                "weight_decay": weight_decay,
+                "batch_size": batch_size or self.recipe.batch_size,
+            }
+        )
+        loop.fit(
+            model,
+            samples,
+            recipe,
+            self._pipeline,
+            seed=self._next_seed(),
+            loss=loss,
+            on_epoch=(lambda _: stop()) if stop else None,
+        )
+
+    def logits(self, model: nn.Module, samples: Samples) -> Tensor:
+        """Float32 (N, K) logits in eval mode, without augmentation or gradients."""
+        return loop.predict(model, samples, self._pipeline)
+
+    def correct(self, model: nn.Module, samples: Samples) -> Tensor:
+        """Bool (N,): where a model's prediction is the label."""
+        return self.logits(model, samples).argmax(1).eq(samples.labels)
+
+    def features(self, model: nn.Module, samples: Samples) -> Tensor:
+        """Float32 (N, D) penultimate features in eval mode, without augmentation or gradients."""
+        return loop.predict(model, samples, self._pipeline, networks.features)
+
+    def report(self, name: str, values_N: Tensor) -> None:
+        """Hands in a prediction per sample of D_f, which the runner scores against the golds later.
+
+        Args:
+            name: `easy` (bool: the gold will be right) or `easy_score` (float: higher is easier).
+            values_N: (N_f,), in the order of `forget`.
+
+        Raises:
+            ValueError: another name, or not one finite value per sample.
+        """
+        if name not in REPORTS:
+            raise ValueError(f"a method can report {' or '.join(REPORTS)}, not {name!r}")
+        expected = (self._num_forget,)
+        if tuple(values_N.shape) != expected:
+            raise ValueError(f"report {name!r} has shape {tuple(values_N.shape)}, not {expected}")
+        kind = torch.bool if name == "easy" else torch.float32
+        values_N = values_N.detach().to("cpu", kind)
+        if not values_N.isfinite().all():
+            raise ValueError(f"report {name!r} has values that are not finite")
+        self.reports[name] = values_N.numpy()

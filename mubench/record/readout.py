@@ -1,0 +1,295 @@
+"""Readouts: what every metric of a model is computed from, and how it lies on disk."""
+
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import softmax
+
+from mubench._util.arrays import Bools, Floats, Ints, Logits
+from mubench._util.errors import DoesNotHold
+
+from .membership import Attack, cross_entropy, mia_lr_loss
+
+
+@dataclass(frozen=True, eq=False)
+class Readout:
+    """What every metric of one model is computed from.
+
+    Raises:
+        DoesNotHold: shapes disagree, a set is empty, a logit is not finite, a label is no class, or
+            the test predictions are not those of the test logits.
+    """
+
+    forget_logits_NK: Logits
+    """float32, on D_f in D_f order."""
+    forget_labels_N: Ints
+    test_logits_MK: Logits
+    """float32, or float16 as `compact` makes it, on the scored test set."""
+    test_predictions_M: Ints
+    """argmax of the float32 logits, which ties made by rounding cannot change."""
+    test_labels_M: Ints
+    retain_correct: int
+    retain_total: int
+
+    def __post_init__(self) -> None:
+        n, k = self.forget_logits_NK.shape
+        m = len(self.test_labels_M)
+        if not (
+            self.test_logits_MK.shape == (m, k)
+            and self.forget_labels_N.shape == (n,)
+            and self.test_predictions_M.shape == self.test_labels_M.shape == (m,)
+        ):
+            raise DoesNotHold("the readout's shapes disagree")
+        if not (n and m and 0 <= self.retain_correct <= self.retain_total > 0):
+            raise DoesNotHold("the readout has an empty set or an impossible retain count")
+        for name, logits in (("forget", self.forget_logits_NK), ("test", self.test_logits_MK)):
+            if not np.isfinite(logits).all():
+                raise DoesNotHold(f"the readout's {name} logits are not all finite")
+        for classes in (self.forget_labels_N, self.test_labels_M, self.test_predictions_M):
+            if classes.min() < 0 or classes.max() >= k:
+                raise DoesNotHold(f"the readout has a label outside its {k} classes")
+        # Rounding is monotone: the float32 argmax is still a largest logit of its row.
+        chosen = np.take_along_axis(self.test_logits_MK, self.test_predictions_M[:, None], axis=1)
+        if (chosen[:, 0] != self.test_logits_MK.max(axis=1)).any():
+            raise DoesNotHold(
+                "the readout's test predictions are not the argmax of its test logits"
+            )
+
+    @cached_property
+    def forget_predictions_N(self) -> Ints:
+        """The predicted classes on D_f."""
+        predictions_N: Ints = self.forget_logits_NK.argmax(axis=1)
+        return predictions_N
+
+    @cached_property
+    def forget_right_N(self) -> Bools:
+        """Where on D_f the model is right."""
+        return np.equal(self.forget_predictions_N, self.forget_labels_N)
+
+    @cached_property
+    def forget_probs_NK(self) -> Floats:
+        """Softmax outputs on D_f."""
+        return softmax(self.forget_logits_NK.astype(np.float64), axis=1)
+
+    @cached_property
+    def test_right_M(self) -> Bools:
+        """Where on the test set the model is right."""
+        return np.equal(self.test_predictions_M, self.test_labels_M)
+
+    @cached_property
+    def accuracies(self) -> Floats:
+        """Accuracy on the forget, retain and test set, shape (3,)."""
+        retain = self.retain_correct / self.retain_total
+        return np.array([self.forget_right_N.mean(), retain, self.test_right_M.mean()])
+
+    @cached_property
+    def attack(self) -> Attack | None:
+        """Membership inference: D_f against all test images of D_f's classes.
+
+        Both sides are rounded to float16, so that rounding tells nothing about membership and a
+        stored readout gives the same number as a fresh one.
+        """
+        peers_M = np.isin(self.test_labels_M, self.forget_labels_N)
+        return mia_lr_loss(
+            cross_entropy(compact(self.forget_logits_NK), self.forget_labels_N),
+            cross_entropy(compact(self.test_logits_MK[peers_M]), self.test_labels_M[peers_M]),
+        )
+
+
+def compact(logits_MK: Logits) -> npt.NDArray[np.float16]:
+    """Logits as float16, held within its range: a method that ascends reaches beyond 65504."""
+    limits = np.finfo(np.float16)
+    return np.clip(logits_MK, limits.min, limits.max).astype(np.float16)
+
+
+ARRAYS = {
+    "forget_logits": (2, "f"), "forget_labels": (1, "iu"), "test_logits": (2, "f"),
+    "test_predictions": (1, "iu"), "test_labels": (1, "iu"), "retain": (1, "iu"),
+}  # fmt: skip
+"""The arrays of a readout: how many axes each has, and numpy's letters for its kinds of numbers."""
+
+
+def readout_bytes(readout: Readout) -> bytes:
+    """A readout as a compressed npz, the same bytes for the same numbers."""
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        forget_logits=readout.forget_logits_NK.astype(np.float32),
+        forget_labels=readout.forget_labels_N.astype(np.int16),
+        test_logits=readout.test_logits_MK.astype(np.float16),
+        test_predictions=readout.test_predictions_M.astype(np.int16),
+        test_labels=readout.test_labels_M.astype(np.int16),
+        retain=np.array([readout.retain_correct, readout.retain_total], np.int64),
+    )
+    return buffer.getvalue()
+
+
+def parse_readout(content: bytes, source: str) -> Readout:
+    """The readout in an npz.
+
+    Raises:
+        DoesNotHold: it is not one; the message names `source`.
+    """
+    try:
+        arrays = _load(content)
+        return Readout(
+            forget_logits_NK=arrays["forget_logits"],
+            forget_labels_N=arrays["forget_labels"].astype(np.int64),
+            test_logits_MK=arrays["test_logits"],
+            test_predictions_M=arrays["test_predictions"].astype(np.int64),
+            test_labels_M=arrays["test_labels"].astype(np.int64),
+            retain_correct=int(arrays["retain"][0]),
+            retain_total=int(arrays["retain"][1]),
+        )
+    except DoesNotHold as error:
+        raise DoesNotHold(f"{source} is not a readout: {error}") from None
+
+
+def _load(content: bytes) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of an npz that has those of a readout, each with its number of axes."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            arrays = dict(file)
+    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DoesNotHold(str(error)) from None
+    check_arrays(arrays, ARRAYS)
+    return arrays
+
+
+def check_arrays(arrays: Mapping[str, npt.NDArray[Any]], wanted: Iterable[str]) -> None:
+    """Whether the arrays of a readout are there, each with its number of axes and kind of numbers.
+
+    Raises:
+        DoesNotHold: one is not.
+    """
+    for name in wanted:
+        axes, kinds = ARRAYS[name]
+        if name not in arrays:
+            raise DoesNotHold(f"it has no array {name}")
+        if arrays[name].ndim != axes or arrays[name].dtype.kind not in kinds:
+            raise DoesNotHold(f"its {name} are {arrays[name].dtype} with {arrays[name].ndim} axes")
+    if arrays["retain"].shape != (2,):
+        raise DoesNotHold("its retain counts are not two")
+
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+ZIP64 = 0xFFFFFFFF
+"""Stands in a member's header where its length takes more room than there is."""
+
+
+def read_arrays(content: bytes, source: str) -> Arrays:
+    """The arrays of a readout, but for its test logits.
+
+    Args:
+        content: an npz as `records.readout_bytes` writes it, its hash checked.
+        source: what to call it in a message.
+
+    Raises:
+        DoesNotHold: it is not one.
+    """
+    arrays = {}
+    try:
+        for name, packed in _members(content):
+            if name == "test_logits":
+                continue
+            # All readouts of a case have the same labels.
+            arrays[name] = (_unpack_again if name.endswith("_labels") else _unpack)(packed)
+        check_arrays(arrays, [name for name in ARRAYS if name != "test_logits"])
+        _check(arrays)
+    except DoesNotHold as error:
+        raise DoesNotHold(f"{source} is not a readout: {error}") from None
+    return arrays
+
+
+def _members(content: bytes) -> Iterator[tuple[str, bytes]]:
+    """Name and compressed bytes of each array of an npz, from the headers before them.
+
+    zipfile reads the directory at the end instead, which takes ten times as long.
+    """
+    if content[-22:-18] != b"PK\5\6":
+        raise DoesNotHold("it is cut short")
+    start = 0
+    while content.startswith(b"PK\3\4", start):
+        size, _, name_length, extra_length = _numbers("<2I2H", content, start + 18)
+        name_start = start + 30
+        extra_start = name_start + name_length
+        if size == ZIP64:  # numpy's: the extra field is a tag, its length, and the sizes
+            tag, size = _numbers("<H2x8xQ", content, extra_start)
+            if tag != 1:
+                raise DoesNotHold("an array's length is nowhere")
+        packed_start = extra_start + extra_length
+        start = packed_start + size
+        name = content[name_start:extra_start].decode("ascii", "replace").removesuffix(".npy")
+        yield name, content[packed_start:start]
+
+
+def _numbers(form: str, content: bytes, start: int) -> tuple[int, ...]:
+    try:
+        return struct.unpack_from(form, content, start)
+    except struct.error:
+        raise DoesNotHold("it is cut short") from None
+
+
+def _unpack(packed: bytes) -> npt.NDArray[Any]:
+    """The array, read-only, of a compressed npy."""
+    try:
+        raw = zlib.decompress(packed, wbits=-zlib.MAX_WBITS)
+    except zlib.error as error:
+        raise DoesNotHold(str(error)) from None
+    (length,) = _numbers("<H", raw, 8)
+    shape, is_fortran, dtype = _header(raw[: 10 + length])
+    try:
+        values = np.frombuffer(raw, dtype, offset=10 + length)
+        return values.reshape(shape, order="F" if is_fortran else "C")
+    except ValueError as error:  # another length than the shape asks for
+        raise DoesNotHold(str(error)) from None
+
+
+_unpack_again = lru_cache(maxsize=32)(_unpack)
+
+
+@lru_cache
+def _header(raw: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and type of an npy; readouts of one case have the same."""
+    file = io.BytesIO(raw)
+    try:
+        version = np.lib.format.read_magic(file)
+        header = np.lib.format.read_array_header_1_0(file)
+    except ValueError as error:
+        raise DoesNotHold(str(error)) from None
+    if version != (1, 0):
+        raise DoesNotHold("its arrays have an unknown version")
+    return header
+
+
+def _check(arrays: Arrays) -> None:
+    n, k = arrays["forget_logits"].shape
+    predictions_M, (correct, total) = arrays["test_predictions"], arrays["retain"]
+    if arrays["forget_labels"].shape != (n,) or arrays["test_labels"].shape != predictions_M.shape:
+        raise DoesNotHold("its shapes disagree")
+    if not (n and len(predictions_M) and 0 <= correct <= total and total > 0):
+        raise DoesNotHold("it has an empty set or an impossible retain count")
+    if not np.isfinite(arrays["forget_logits"]).all():
+        raise DoesNotHold("its forget logits are not all finite")
+    if predictions_M.min() < 0 or predictions_M.max() >= k:
+        raise DoesNotHold(f"it predicts another class than its {k}")
+
+
+def same_case(readout: Arrays, other: Arrays) -> bool:
+    """Whether two readouts are of the same samples."""
+    return (
+        readout["forget_logits"].shape == other["forget_logits"].shape
+        and np.array_equal(readout["forget_labels"], other["forget_labels"])
+        and np.array_equal(readout["test_labels"], other["test_labels"])
+        and int(readout["retain"][1]) == int(other["retain"][1])
+    )

@@ -1,0 +1,1 @@
+"""Running methods: one cell into one record, many cells in a sweep."""

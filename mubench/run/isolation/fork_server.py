@@ -1,0 +1,148 @@
+"""A clean process that forks: the start of every isolated run.
+
+It has imported what a method may need and nothing else, holds no data, and forks one child for each
+run, which is fast. As process 1 of its own namespace, or as the one that adopts orphans, it sees to
+it that nothing outlives a run; and as the caller's end of the socket closes when the caller is
+gone, nothing outlives the caller.
+
+On the socket a `+` with the child's file descriptors asks for a child, an `x` for its death, and
+when the child is gone a line of JSON says how it ended. See `isolate` for the other side.
+"""
+
+import gc
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+import traceback
+from typing import Any, NoReturn
+
+from . import linux
+
+LINGER_SECONDS = 0.5  # for the helpers of a method, such as a resource tracker, to notice its end
+
+
+def serve(descriptor: int) -> NoReturn:
+    """Serves the caller until it is gone."""
+    caller = socket.socket(fileno=descriptor)
+    hidden = json.loads(_read_line(caller))
+    problem = linux.enter_namespaces()
+    if problem is None:
+        first = os.fork()
+        if first:  # cannot be in the new namespace itself; lives as long as what is
+            caller.close()
+            os._exit(os.waitstatus_to_exitcode(os.waitpid(first, 0)[1]) & 0xFF)
+        linux.die_with_parent()
+        problem = linux.hide(hidden)
+    else:
+        linux.adopt_orphans()
+    del hidden  # children see what is in this frame
+    try:
+        _Server(caller).run(problem)
+    except BrokenPipeError:
+        os._exit(0)  # the caller is gone
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def _read_line(caller: socket.socket) -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = caller.recv(1)
+        if not piece:
+            os._exit(0)
+        line += piece
+    return line
+
+
+class _Server:
+    def __init__(self, caller: socket.socket):
+        self.caller = caller
+        self.bell, ring = os.pipe()  # rings when a child changes its state
+        os.set_blocking(ring, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(ring, warn_on_full_buffer=False)
+
+    def run(self, problem: str | None) -> NoReturn:
+        from . import child as child_process  # slow: all of torch
+
+        gc.collect()
+        gc.freeze()  # what is here now is never looked at again, so children need no copies of it
+        self.caller.sendall(json.dumps({"visible": problem}).encode() + b"\n")
+        while True:
+            word, descriptors, _, _ = socket.recv_fds(self.caller, 1, 4)
+            if not word:
+                os._exit(0)
+            if word == b"+":  # an `x` came too late
+                folder = tempfile.mkdtemp(prefix="mubench-")
+                child = os.fork()
+                if child == 0:
+                    self._become_child()
+                    child_process.main(folder, *descriptors)
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                report = self._watch(child)
+                shutil.rmtree(folder, ignore_errors=True)
+                self.caller.sendall(json.dumps(report).encode() + b"\n")
+
+    def _become_child(self) -> None:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        linux.die_with_parent()
+        self.caller.close()
+        os.close(self.bell)
+        os.setsid()
+
+    def _watch(self, child: int) -> dict[str, int]:
+        """Waits until a child has ended, or is to be; leaves no process behind.
+
+        Returns:
+            Its exit code (negative: the signal that killed it), its peak memory, and how many
+            processes it left.
+        """
+        usage, code = None, 0
+        sources: list[Any] = [self.caller, self.bell]
+        while usage is None:
+            ready, _, _ = select.select(sources, [], [])
+            if self.bell in ready:
+                os.read(self.bell, 4096)
+            if self.caller in ready:
+                self.caller.recv(1)  # an `x`, or its end
+                os.kill(child, signal.SIGKILL)
+                _, status, usage = os.wait4(child, 0)
+                code = os.waitstatus_to_exitcode(status)
+            while usage is None and (ended := os.wait4(-1, os.WNOHANG))[0]:
+                if ended[0] == child:
+                    code, usage = os.waitstatus_to_exitcode(ended[1]), ended[2]
+        left = _end_all_of(child)
+        unit = 1 if sys.platform == "darwin" else 1024
+        return {"code": code, "peak_memory_bytes": usage.ru_maxrss * unit, "left": left}
+
+
+def _end_all_of(child: int) -> int:
+    """Kills what a child that ended has left; returns how many processes that were."""
+    if not linux.IS_LINUX:
+        try:
+            os.killpg(child, signal.SIGKILL)
+        except OSError:
+            return 0
+        return 1
+    patience = time.monotonic() + LINGER_SECONDS
+    killed = 0
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return killed
+        if pid:
+            killed += os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+            continue
+        if time.monotonic() > patience:
+            linux.kill_descendants()
+        time.sleep(0.01)

@@ -1,0 +1,157 @@
+"""What crosses the border of an isolated process, as safetensors: never pickles.
+
+What comes out was written by a process that ran a stranger's code, so nothing of it is believed
+before it is checked.
+"""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import safetensors.torch
+import torch
+from annotated_types import Ge
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from torch import Tensor
+
+from mubench._util.errors import DoesNotHold
+from mubench.method.access import GOLD_LABELS, REPORTS
+from mubench.record.schema import Status
+from mubench.run.execute import Inputs, Outcome, Tensors
+from mubench.task.data import Samples
+from mubench.task.spec import DataSpec, ModelSpec, TrainSpec
+from mubench.training.loop import EpochLog
+
+PREAMBLE = "json"
+"""The tensor that holds all that is no tensor, as the bytes of JSON text."""
+
+SETS = ("forget", "retain", "holdout")
+
+
+class _InputsPreamble(BaseModel):
+    """The fields of `Inputs` that are no tensors, under the same names."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    requires: frozenset[str]
+    num_forget: int
+    num_classes: int
+    channels: int
+    data: DataSpec
+    model: ModelSpec
+    recipe: TrainSpec
+    seed: int
+    device: Annotated[str, BeforeValidator(str)]
+    training_log: list[dict[str, Any]] | None = None
+
+
+class _OutcomePreamble(BaseModel):
+    """The fields of `Outcome` that are no tensors and not the caller's, under the same names."""
+
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
+
+    status: Status
+    error: str | None
+    trace: str
+    forward_samples: Annotated[int, Ge(0)]
+    backward_samples: Annotated[int, Ge(0)]
+    peak_memory_bytes: Annotated[int, Ge(0)]
+
+
+def _pack(preamble: BaseModel, tensors: Tensors) -> bytes:
+    text = torch.frombuffer(bytearray(preamble.model_dump_json().encode()), dtype=torch.uint8)
+    contiguous = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in tensors.items()
+    }
+    return safetensors.torch.save({PREAMBLE: text, **contiguous})
+
+
+def _unpack(content: bytes) -> tuple[bytes, Tensors]:
+    tensors = safetensors.torch.load(content)
+    return tensors.pop(PREAMBLE).numpy().tobytes(), tensors
+
+
+def _below(tensors: Tensors, prefix: str) -> Tensors:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def pack_inputs(inputs: Inputs) -> bytes:
+    """What the isolated process gets: what the method declared, and nothing else."""
+    access = inputs.access
+    preamble = _InputsPreamble.model_validate(inputs)
+    if "training_log" in access:
+        preamble.training_log = [asdict(line) for line in access["training_log"]]
+    tensors = {f"original.{name}": value for name, value in inputs.original.items()}
+    for name in SETS:
+        if name in access:
+            tensors |= {
+                f"{name}.images": access[name].images,
+                f"{name}.labels": access[name].labels,
+            }
+    if GOLD_LABELS in access:
+        tensors[GOLD_LABELS] = access[GOLD_LABELS]
+    return _pack(preamble, tensors)
+
+
+def unpack_inputs(content: bytes) -> Inputs:
+    """The same again, on the device."""
+    text, tensors = _unpack(content)
+    preamble = _InputsPreamble.model_validate_json(text)
+    fields = dict(preamble)
+    log, device = fields.pop("training_log"), torch.device(fields.pop("device"))
+    access: dict[str, Any] = {}
+    for name in SETS:
+        if name in preamble.requires:
+            images, labels = tensors[f"{name}.images"], tensors[f"{name}.labels"]
+            access[name] = Samples(images, labels).to(device)
+    if GOLD_LABELS in preamble.requires:
+        access[GOLD_LABELS] = tensors[GOLD_LABELS].to(device)
+    if log is not None:
+        access["training_log"] = tuple(EpochLog(**line) for line in log)
+    original = _below(tensors, "original.")
+    return Inputs(original=original, access=access, device=device, **fields)
+
+
+def pack_outcome(outcome: Outcome) -> bytes:
+    """What the isolated process gives back; the clock is not its business."""
+    preamble = _OutcomePreamble.model_validate(outcome)
+    tensors = {f"weights.{name}": value for name, value in (outcome.weights or {}).items()}
+    tensors |= {f"report.{n}": torch.from_numpy(values) for n, values in outcome.reports.items()}
+    return _pack(preamble, tensors)
+
+
+def unpack_outcome(content: bytes, num_forget: int) -> Outcome:
+    """The same again.
+
+    Raises:
+        DoesNotHold: it is not what `pack_outcome` writes.
+    """
+    try:
+        text, tensors = _unpack(content)
+        preamble = _OutcomePreamble.model_validate_json(text)
+    except (SafetensorError, KeyError, TypeError, ValidationError) as error:
+        raise DoesNotHold(f"what the method's process gave back is unreadable: {error}") from None
+    reports = _below(tensors, "report.")
+    for name, values_N in reports.items():
+        if name not in REPORTS or not _is_report(name, values_N, num_forget):
+            raise DoesNotHold(f"the method's process gave back a bad report {name!r}")
+    weights = _below(tensors, "weights.") if preamble.status == "ok" else None
+    return Outcome(
+        **preamble.model_dump(),
+        weights=weights,
+        reports={name: values_N.numpy() for name, values_N in reports.items()},
+    )
+
+
+def _is_report(name: str, values_N: Tensor, num_forget: int) -> bool:
+    kind = torch.bool if name == "easy" else torch.float32
+    return (
+        values_N.dtype == kind
+        and values_N.shape == (num_forget,)
+        and bool(values_N.isfinite().all())
+    )

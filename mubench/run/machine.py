@@ -1,0 +1,118 @@
+"""The machine and the code that measure: what a record says of both."""
+
+import platform
+import resource
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from mubench._util.errors import UserError
+from mubench._util.files import HARNESS
+from mubench._util.hashing import digest, sha256_of
+
+TAKES_PART = (
+    "_util/arrays.py",
+    "_util/cache.py",
+    "_util/errors.py",
+    "_util/files.py",
+    "_util/hashing.py",
+    "_util/messages.py",
+    "gold/cached.py",
+    "gold/identity.py",
+    "gold/loaded.py",
+    "method/access.py",
+    "method/discovery.py",
+    "method/parameters.py",
+    "method/problem.py",
+    "method/source.py",
+    "record/folder.py",
+    "record/membership.py",
+    "record/metrics.py",
+    "record/readout.py",
+    "record/schema.py",
+    "run/cell.py",
+    "run/execute.py",
+    "run/flags.py",
+    "run/isolation/child.py",
+    "run/isolation/conversation.py",
+    "run/isolation/fork_server.py",
+    "run/isolation/host.py",
+    "run/isolation/linux.py",
+    "run/isolation/wire_format.py",
+    "run/machine.py",
+    "task/data.py",
+    "task/folders.py",
+    "task/sources.py",
+    "task/spec.py",
+    "training/allcnn.py",
+    "training/loop.py",
+    "training/networks.py",
+    "training/vit.py",
+)
+"""The files that take part in measuring: they are the harness's share in what a record is of.
+
+A change of any other file, such as the page, leaves every record current. A test holds the list to
+what this module and the isolated process import."""
+
+PACKAGES = ("mubench", "torch", "torchvision", "timm", "numpy", "scikit-learn", "scipy")
+
+
+@cache
+def harness_sha256() -> str:
+    """Of the source files that take part in measuring."""
+    return digest([[name, sha256_of((HARNESS / name).read_bytes())] for name in TAKES_PART])
+
+
+@cache
+def git_revision() -> str | None:
+    """Of the checkout that the harness runs from; None for an installed package."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    folder = HARNESS.parent
+    if not (folder / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def device_name(device: torch.device) -> str:
+    """What the maker calls the GPU or the processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(x.partition(":")[2].strip() for x in lines if x.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Of the device's allocator on CUDA, of this whole process on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def pick_device(name: str) -> torch.device:
+    """A device by name; `auto` is the first GPU where there is one.
+
+    Raises:
+        UserError: there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"--device {name!r} is none: cpu, cuda, cuda:1 or auto") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"--device {name}: this machine has {torch.cuda.device_count()} GPUs")
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"--device {name!r} is none of cpu, cuda, cuda:1, auto")
+    return device

@@ -1,0 +1,156 @@
+"""Sweep files: which methods are measured on which cases of which tasks, with which seeds.
+
+    tasks = ["cifar10-subset"]
+    methods = ["retrain", {name = "tmu", twin_lr = [0.01, 0.1]}]
+    cases = ["cat-100", "dog-100"]    # left out, or "all": every case
+    seeds = [0, 1]                    # left out: 0
+
+A list of values gives one method each, several lists their product; a parameter that is itself a
+list is written as a list of lists. Every mistake in a file is reported at once.
+"""
+
+import itertools
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from annotated_types import Ge, MinLen
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from mubench._util.errors import UserError
+from mubench._util.hashing import digest
+from mubench._util.messages import did_you_mean
+
+if TYPE_CHECKING:
+    from mubench.gold.loaded import LoadedTask
+    from mubench.run.isolation.host import Described
+    from mubench.task.spec import Case
+
+
+def _cases(value: object) -> object:
+    return [] if value == "all" else value
+
+
+class _Grid(BaseModel):
+    """A sweep file as it is written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tasks: list[str] = []
+    methods: list[Any] = []  # looked at one by one, so that one mistake does not hide the others
+    cases: Annotated[list[str], BeforeValidator(_cases)] = []
+    seeds: Annotated[list[Annotated[int, Ge(0)]], MinLen(1)] = [0]
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """One cell of the grid."""
+
+    loaded: "LoadedTask"
+    case: "Case"
+    method: "Described"
+    seed: int
+
+
+def read_grid(
+    text: str,
+    source: str,
+    load: "Callable[[str], LoadedTask]",
+    describe: "Callable[[str, Sequence[Mapping[str, Any]]], list[Described]]",
+) -> list[Point]:
+    """Reads a sweep file and finds what it names.
+
+    Args:
+        text: the TOML.
+        source: what to call it in a message.
+        load: finds a task by name.
+        describe: finds a method by name, and checks several sets of parameters.
+
+    Returns:
+        The cells, sorted by task, case, method, parameters, seed.
+
+    Raises:
+        UserError: mistakes, all of them, each with its path.
+    """
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{source} is not TOML: {error}") from None
+    grid, mistakes = _parse(raw)
+    tasks: list[LoadedTask] = []
+    methods: list[Described] = []
+    for number, name in enumerate(grid.tasks):
+        with _noting(mistakes, f"tasks.{number}"):
+            tasks.append(load(name))
+    for number, entry in enumerate(grid.methods):
+        with _noting(mistakes, f"methods.{number}"):
+            methods += describe(*_variants(entry))
+    different = {loaded.task.id: loaded for loaded in tasks}.values()
+    for (number, case_id), loaded in itertools.product(enumerate(grid.cases), different):
+        with _noting(mistakes, f"cases.{number}"):
+            loaded.case(case_id)
+    mistakes += _repeats("tasks", [loaded.task.id for loaded in tasks])
+    mistakes += _repeats("methods", [f"{m.name} with {m.parameters}" for m in methods])
+    mistakes += _repeats("cases", grid.cases)
+    mistakes += _repeats("seeds", grid.seeds)
+    if mistakes:
+        raise UserError.of(mistakes, source)
+    points = [
+        Point(loaded, case, method, seed)
+        for loaded in tasks
+        for case in loaded.cases
+        if case.id in grid.cases or not grid.cases
+        for method in methods
+        for seed in grid.seeds
+    ]
+    return sorted(points, key=_place)
+
+
+def _variants(entry: object) -> tuple[str, list[dict[str, Any]]]:
+    """A method's name, and one set of parameters for each combination of their values."""
+    if isinstance(entry, str):
+        return entry, [{}]
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        raise UserError('write "tmu", or {name = "tmu", parameter = value}')
+    given = {name: value for name, value in entry.items() if name != "name"}
+    choices = [value if isinstance(value, list) else [value] for value in given.values()]
+    if [] in choices:
+        raise UserError(f"{list(given)[choices.index([])]} has no value")
+    return entry["name"], [dict(zip(given, c, strict=True)) for c in itertools.product(*choices)]
+
+
+def _place(point: Point) -> tuple[str, str, str, str, int]:
+    method = point.method
+    return (
+        point.loaded.task.id, point.case.id, method.name, digest(method.parameters), point.seed
+    )  # fmt: skip
+
+
+def _parse(raw: dict[str, Any]) -> tuple[_Grid, list[str]]:
+    """The file, without the keys that are wrong in form, and what is wrong about those."""
+    mistakes = [f"{name}: name at least one" for name in ("tasks", "methods") if not raw.get(name)]
+    try:
+        return _Grid.model_validate(raw), mistakes
+    except ValidationError as error:
+        for item in error.errors():
+            where, reason = ".".join(map(str, item["loc"])), item["msg"]
+            if item["type"] == "extra_forbidden":
+                reason = f"unknown key{did_you_mean(where, _Grid.model_fields)}"
+            mistakes.append(f"{where}: {reason}")
+        wrong = {item["loc"][0] for item in error.errors()}
+    return _Grid.model_validate({k: v for k, v in raw.items() if k not in wrong}), mistakes
+
+
+@contextmanager
+def _noting(mistakes: list[str], where: str) -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        mistakes += [f"{where}: {line.strip()}" for line in str(error).splitlines()]
+
+
+def _repeats(where: str, values: Sequence[Hashable]) -> list[str]:
+    return [f"{where}: {value} twice" for value, count in Counter(values).items() if count > 1]

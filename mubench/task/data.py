@@ -1,0 +1,230 @@
+"""Data sets: one representation, whatever the source, and the splits that follow from content.
+
+Images are uint8 (N, C, H, W), ordered by the SHA-256 of their pixels. Every cut (training and
+held-out images of one heap, holdout and test, forget sets) takes the images with the smallest
+*keyed* hash, SHA-256 of a key followed by the pixel hash. So a split is the same on every copy of
+the data whatever its file format or order, needs no random generator, and a smaller forget set is
+part of every larger one.
+
+Copies: an image whose pixels occur again, in train or among the held-out images, is never drawn
+into a forget set of kind `subset` or `random`. Its copy in the retain set would go on teaching it,
+or the scored test set would contain it; leaving both copies out keeps |D_f| exact (38 training
+images of CIFAR-100 have copies). Kind `class` takes the whole class with its copies.
+"""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mubench._util.errors import UserError
+from mubench._util.hashing import digest
+
+from .folders import RawImages
+from .sources import SOURCES
+from .spec import Case, DataSpec, TaskSpec
+
+FIXED_SHAPES = {"cifar10": (3, 32), "cifar100": (3, 32), "digits": (1, 8)}  # channels, pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Images and their labels, on one device."""
+
+    images: Tensor
+    """uint8 (N, C, H, W)."""
+    labels: Tensor
+    """int64 (N,)."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: Tensor | slice) -> "Samples":
+        return Samples(self.images[index], self.labels[index])
+
+    def __add__(self, other: "Samples") -> "Samples":
+        return Samples(
+            torch.cat([self.images, other.images]), torch.cat([self.labels, other.labels])
+        )
+
+    def to(self, device: torch.device | str) -> "Samples":
+        """The same samples on `device`."""
+        return Samples(self.images.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """A loaded data set, in content order."""
+
+    train: Samples
+    test_all: Samples
+    """All held-out images, before the cut into holdout and test."""
+    train_hashes: NDArray[np.uint8]
+    """(N, 32): SHA-256 of each training image's shape and pixels."""
+    test_hashes: NDArray[np.uint8]
+    """As `train_hashes`, of `test_all`."""
+    class_names: tuple[str, ...]
+    """In label order."""
+    fingerprint: str
+    """SHA-256 of the class names, the image shape, and every (hash, label) of both parts."""
+
+
+def load(spec: DataSpec, *, check: bool = True) -> DataSet:
+    """Loads a data set; CIFAR is downloaded when it is nowhere to be found.
+
+    Args:
+        spec: which.
+        check: whether the data must have the fingerprint of the spec, if that gives one.
+
+    Raises:
+        UserError: the data is not there, is broken, is too small to be cut, or is not what the
+            spec says.
+    """
+    channels = len(spec.mean)
+    fixed = FIXED_SHAPES.get(spec.kind)
+    if fixed and fixed != (channels, spec.image_size):
+        raise UserError(
+            f"{spec.kind} has images of {fixed[1]} pixels in {fixed[0]} channels, the task says "
+            f"{spec.image_size} pixels, and mean and std of {channels} channels"
+        )
+    raw = SOURCES[spec.kind](spec)
+    train, train_hashes = _in_content_order(raw.train)
+    if raw.held_out is not None:
+        held_out, test_hashes = _in_content_order(raw.held_out)
+    else:
+        is_held_out = _cut(train.labels, train_hashes, spec.test_share, f"{spec.name}/test")
+        held_out, test_hashes = train[is_held_out], train_hashes[is_held_out.numpy()]
+        train, train_hashes = train[~is_held_out], train_hashes[~is_held_out.numpy()]
+
+    counts = torch.bincount(train.labels, minlength=len(raw.class_names))
+    for name, count in zip(raw.class_names, counts.tolist(), strict=True):
+        if count == 0:
+            raise UserError(
+                f"data {spec.name}: class {name!r} has no training image left at test_share = "
+                f"{spec.test_share}; lower that, or add images"
+            )
+    fingerprint = digest(
+        {
+            "classes": raw.class_names,
+            "shape": list(train.images.shape[1:]),
+            "train": _hashes_and_labels(train, train_hashes),
+            "held-out": _hashes_and_labels(held_out, test_hashes),
+        }
+    )
+    if check and spec.fingerprint not in (None, fingerprint):
+        raise UserError(
+            f"data {spec.name} has fingerprint {fingerprint}, the task was made on "
+            f"{spec.fingerprint}; get the original images, or make a task of your own for these"
+        )
+    return DataSet(train, held_out, train_hashes, test_hashes, raw.class_names, fingerprint)
+
+
+def split_held_out(dataset: DataSet, spec: DataSpec) -> tuple[Samples, Samples]:
+    """Cuts the held-out images in two, every class at the same share.
+
+    Returns:
+        `holdout`, which methods may ask for, and `test`, which is scored; both in content order.
+
+    Raises:
+        UserError: one of them would be empty.
+    """
+    is_holdout = _cut(
+        dataset.test_all.labels, dataset.test_hashes, spec.holdout_share, f"{spec.name}/holdout"
+    )
+    if is_holdout.all() or not is_holdout.any():
+        raise UserError(
+            f"data {spec.name}: {len(is_holdout)} held-out images cannot be cut at holdout_share "
+            f"= {spec.holdout_share}; hold out more"
+        )
+    return dataset.test_all[is_holdout], dataset.test_all[~is_holdout]
+
+
+def forget_indices(dataset: DataSet, task: TaskSpec, case: Case) -> NDArray[np.int64]:
+    """Where the forget set of a case lies in `dataset.train`.
+
+    Returns:
+        Positions, rising. A smaller case of the same class and draw is part of a larger one.
+
+    Raises:
+        UserError: the case wants more images than may be drawn.
+    """
+    is_candidate = np.ones(len(dataset.train), dtype=np.bool_)
+    if case.class_name is not None:
+        is_candidate = dataset.train.labels.numpy() == dataset.class_names.index(case.class_name)
+    if case.size is None:
+        return np.flatnonzero(is_candidate)
+    candidates = np.flatnonzero(is_candidate & _is_single(dataset))
+    origin = case.class_name or "random"
+    if case.size > len(candidates):
+        copies = int(is_candidate.sum()) - len(candidates)
+        raise UserError(
+            f"case {case.id} wants {case.size} images, {task.data.name} has {len(candidates)} to "
+            f"draw from ({copies} more have copies of the same pixels); lower the size"
+        )
+    key = f"{task.data.name}/{origin}/{task.forget.draw}"
+    return _draw(dataset.train_hashes, candidates, case.size, key)
+
+
+def forget_sha256(dataset: DataSet, indices: NDArray[np.int64]) -> str:
+    """The identity of a forget set: SHA-256 of the hashes of its images, in content order."""
+    return hashlib.sha256(dataset.train_hashes[np.sort(indices)].tobytes()).hexdigest()
+
+
+def content_hashes(images_NCHW: NDArray[np.uint8]) -> list[bytes]:
+    """SHA-256 of each image's shape and pixels."""
+    # The shape goes into the hash: the same bytes as a wide and as a tall image are two images.
+    shape = hashlib.sha256("{}x{}x{}:".format(*images_NCHW.shape[1:]).encode())
+    hashes = []
+    for pixels in np.ascontiguousarray(images_NCHW).reshape(len(images_NCHW), -1):
+        of_image = shape.copy()
+        of_image.update(pixels.data)
+        hashes.append(of_image.digest())
+    return hashes
+
+
+def _in_content_order(raw: RawImages) -> tuple[Samples, NDArray[np.uint8]]:
+    """Sorts by (hash, label); returns the samples and their hashes (N, 32)."""
+    num_images = len(raw.labels)
+    hashes = content_hashes(raw.images)
+    labels = raw.labels.tolist()
+    order = sorted(range(num_images), key=lambda i: (hashes[i], labels[i]))
+    in_order = b"".join(hashes[i] for i in order)
+    samples = Samples(torch.from_numpy(raw.images[order]), torch.from_numpy(raw.labels[order]))
+    return samples, np.frombuffer(in_order, dtype=np.uint8).reshape(num_images, 32)
+
+
+def _hashes_and_labels(samples: Samples, hashes: NDArray[np.uint8]) -> list[object]:
+    return [[row.tobytes().hex() for row in hashes], samples.labels.tolist()]
+
+
+def _draw(
+    hashes: NDArray[np.uint8], candidates: NDArray[np.int64], size: int, key: str
+) -> NDArray[np.int64]:
+    """The `size` candidates whose keyed hash is smallest, as rising positions."""
+    assert size <= len(candidates)
+    keyed = [hashlib.sha256(key.encode() + row.tobytes()).digest() for row in hashes[candidates]]
+    # Equal pixels have equal keyed hashes; the stable sort leaves them in content order.
+    nearest = sorted(range(len(keyed)), key=keyed.__getitem__)[:size]
+    return np.sort(candidates[nearest])
+
+
+def _cut(labels: Tensor, hashes: NDArray[np.uint8], share: float, key: str) -> Tensor:
+    """Marks `share` of each class, rounded to whole images, by keyed hash: bool (N,)."""
+    labels_N = labels.numpy()
+    is_in = torch.zeros(len(labels), dtype=torch.bool)
+    for label in np.unique(labels_N):
+        candidates = np.flatnonzero(labels_N == label)
+        is_in[_draw(hashes, candidates, round(share * len(candidates)), key)] = True
+    return is_in
+
+
+def _is_single(dataset: DataSet) -> NDArray[np.bool_]:
+    """Marks the training images whose pixels occur once in all of the data: bool (N,)."""
+    train = [row.tobytes() for row in dataset.train_hashes]
+    count = Counter(train)
+    count.update(row.tobytes() for row in dataset.test_hashes)
+    return np.array([count[pixel_hash] == 1 for pixel_hash in train])

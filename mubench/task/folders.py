@@ -1,0 +1,180 @@
+"""Image folders: one folder per class, decoded once to one size, then read from the cache.
+
+Either `train/<class>/*` and `test/<class>/*`, or one tree `<class>/*` that the caller cuts. Classes
+are the sorted folder names. Images are turned as their EXIF says and converted to RGB or grey;
+those of another size are cut to their central square and resized (bicubic, antialiased), the others
+stay as they are, pixel by pixel. What begins with a dot is no image and no class.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import PIL
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from safetensors.numpy import load_file, save
+from tqdm import tqdm
+
+from mubench._util.cache import Store
+from mubench._util.errors import UserError
+from mubench._util.hashing import digest
+
+LAYOUT = "wanted is train/<class>/<image> and test/<class>/<image>, or just <class>/<image>"
+CACHED = "images.safetensors"
+MODES = {1: "L", 3: "RGB"}  # Pillow's names for grey and colour, by number of channels
+SHOWN = 10  # broken images that a message names; it counts them all
+
+
+class RawImages(NamedTuple):
+    """Images as a source gives them, in no order that matters."""
+
+    images: NDArray[np.uint8]  # (N, C, H, W)
+    labels: NDArray[np.int64]  # (N,)
+
+
+class RawData(NamedTuple):
+    """What a source gives. `held_out` is None when all its images are in one heap."""
+
+    class_names: tuple[str, ...]  # in label order
+    train: RawImages
+    held_out: RawImages | None
+
+
+class _Split(NamedTuple):
+    """One tree of classes."""
+
+    class_names: list[str]
+    paths: list[Path]
+    classes: list[str]  # of each path
+
+
+def read_folder(root: Path, image_size: int, channels: int) -> RawData:
+    """Reads an image folder, from the cache where the same files have been decoded before.
+
+    Args:
+        root: holds `train` and `test`, or the classes.
+        image_size: pixels on a side that every image gets.
+        channels: 3 for RGB, 1 for grey.
+
+    Raises:
+        UserError: there is no such folder or it has no classes, a class is empty or only in
+            `test`, or images are broken; the message names them.
+    """
+    if channels not in MODES:
+        raise UserError(f"images have 1 or 3 channels, mean and std of the task have {channels}")
+    if not root.is_dir():
+        raise UserError(f"there is no folder {root}; {LAYOUT}")
+    is_split = (root / "train").is_dir() and (root / "test").is_dir()
+    splits = [_list_split(root / part) for part in (("train", "test") if is_split else ("",))]
+    class_names = splits[0].class_names
+    if strangers := sorted(set(splits[-1].class_names) - set(class_names)):
+        raise UserError(
+            f"{root / 'test'} has classes that train has not: {', '.join(strangers)}; "
+            "remove them, or add their training images"
+        )
+    images = _decode_once(root, [p for s in splits for p in s.paths], image_size, channels)
+    label_of = {name: label for label, name in enumerate(class_names)}
+    parts, start = [], 0
+    for split in splits:
+        labels = np.array([label_of[name] for name in split.classes], dtype=np.int64)
+        parts.append(RawImages(images[start : start + len(labels)], labels))
+        start += len(labels)
+    return RawData(tuple(class_names), parts[0], parts[1] if is_split else None)
+
+
+def _list_split(root: Path) -> _Split:
+    class_names = [path.name for path in _visible(root) if path.is_dir()]
+    if not class_names:
+        raise UserError(f"{root} has no class folders; {LAYOUT}")
+    split = _Split(class_names, [], [])
+    for name in class_names:
+        paths = _visible(root / name)
+        if not paths:
+            raise UserError(f"class folder {root / name} is empty; remove it, or add its images")
+        if any(path.is_dir() for path in paths):
+            raise UserError(f"class folder {root / name} holds folders; {LAYOUT}")
+        split.paths.extend(paths)
+        split.classes.extend([name] * len(paths))
+    return split
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _decode_once(
+    root: Path, paths: Sequence[Path], image_size: int, channels: int
+) -> NDArray[np.uint8]:
+    """The images of `paths`, (N, C, H, W), from the cache or decoded into it."""
+    stats = [path.stat() for path in paths]
+    files = [
+        [path.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns]
+        for path, stat in zip(paths, stats, strict=True)
+    ]
+    key = digest({"files": files, "image_size": image_size, "channels": channels})
+    store = Store()
+    # Looked up only under the lock: of two processes that start together, the second then finds
+    # what the first has decoded.
+    with store.lock("data", key, f"decoding {root}"):
+        entry = store.read("data", key)
+        if entry is not None:
+            images: NDArray[np.uint8] = load_file(entry.path(CACHED))["images"]
+            return images
+        images = _decode_all(root, paths, image_size, channels)
+        provenance = {
+            "root": str(root),
+            "num_images": len(paths),
+            "image_size": image_size,
+            "channels": channels,
+            "pillow": PIL.__version__,
+        }
+        store.write("data", key, {CACHED: save({"images": images})}, provenance)
+        return images
+
+
+def _decode_all(
+    root: Path, paths: Sequence[Path], image_size: int, channels: int
+) -> NDArray[np.uint8]:
+    images_NCHW = np.empty((len(paths), channels, image_size, image_size), dtype=np.uint8)
+
+    def decode_into(index: int) -> str | None:
+        try:
+            images_NCHW[index] = _decode(paths[index], image_size, MODES[channels])
+        except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
+            return f"  {paths[index].relative_to(root)}: {error}"
+        return None
+
+    # Threads, not processes: Pillow decodes and resizes outside of the interpreter's lock.
+    with ThreadPoolExecutor() as pool:
+        results = pool.map(decode_into, range(len(paths)))
+        progress = tqdm(results, f"decoding {root.name}", len(paths), disable=None)
+        broken = [line for line in progress if line is not None]
+    if broken:
+        more = [f"  and {len(broken) - SHOWN} more"] if len(broken) > SHOWN else []
+        head = f"{root}: {len(broken)} of {len(paths)} files are no image that can be read; "
+        raise UserError("\n".join([head + "mend or remove them:", *broken[:SHOWN], *more]))
+    return images_NCHW
+
+
+def _decode(path: Path, image_size: int, mode: str) -> NDArray[np.uint8]:
+    """One image, (C, H, W)."""
+    with Image.open(path) as file:
+        image = ImageOps.exif_transpose(file)
+        if image.mode.startswith(("I", "F")):
+            # Pillow would clip these to 255, not scale them: nearly white images, silently.
+            raise UserError(f"more than 8 bits a channel (mode {image.mode}); convert it to 8")
+        if image.mode == "P":
+            # Straight to RGB, Pillow warns of each palette that has transparent entries.
+            image = image.convert("RGBA")
+        image = image.convert(mode)
+    if image.size != (image_size, image_size):
+        # Not ImageOps.fit: that lets the pixels outside of the square shine through at its edges.
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        square = image.crop((left, top, left + side, top + side))
+        image = square.resize((image_size, image_size), Image.Resampling.BICUBIC)
+    pixels = np.asarray(image)  # (H, W) or (H, W, 3)
+    return pixels[None] if mode == "L" else pixels.transpose(2, 0, 1)

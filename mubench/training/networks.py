@@ -1,0 +1,260 @@
+"""Making models: how to build one, to read its penultimate features and to find its first layer.
+
+`resnet18` is timm's network of "Deep Residual Learning for Image Recognition" (arXiv:1512.03385);
+`allcnn` and `vit` are ours, each in the module of its name. Every network has timm's interface:
+`forward_features`, then `forward_head`, together `forward`.
+
+Shape suffixes: N images, C channels, H and W pixels, D features.
+"""
+
+import inspect
+from collections.abc import Collection, Mapping
+from typing import Any, TypeVar
+
+import torch
+from pydantic import BaseModel, ValidationError
+from torch import nn
+
+from mubench._util.errors import UserError
+from mubench._util.messages import did_you_mean
+from mubench.task.spec import ModelSpec
+
+from .allcnn import AllCNN, AllCNNOptions
+
+LARGEST_SMALL_IMAGE = 64
+"""Pixels on a side up to which a ResNet gets the stem that is usual for CIFAR."""
+
+_Options = TypeVar("_Options", bound=BaseModel)
+
+
+def build(
+    spec: ModelSpec, *, num_classes: int, channels: int, image_size: int, seed: int
+) -> nn.Module:
+    """A freshly initialised network: float32, on the CPU, in train mode.
+
+    Up to 64x64 pixels timm's ResNets whose stem is one 7x7 convolution (`resnet18`, `resnet34`,
+    `resnet50`, ...) get the stem that is usual for CIFAR, one 3x3 convolution of stride 1 and no
+    pooling, and PyTorch's own initialisation; `resnet18` also without zeroed residual branches.
+    All other timm networks are as timm makes them. Nothing is pretrained.
+
+    Args:
+        spec: name, width and options of the architecture.
+        num_classes: number of logits.
+        channels: of the images.
+        image_size: pixels on a side.
+        seed: the initialisation is a function of it alone. Global random generators keep their
+            state.
+
+    Raises:
+        UserError: no such architecture or option, a width that it cannot have, or images that it
+            cannot take; the message says what it can.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        model = _make(spec, num_classes, channels, image_size)
+    described: Any = model
+    described.input_shape = (channels, image_size, image_size)  # for input_layer
+    return model
+
+
+def features(model: nn.Module, images_NCHW: torch.Tensor) -> torch.Tensor:
+    """Penultimate features: what the classifier, a linear layer, sees.
+
+    Args:
+        model: from `build`, in whatever mode it is to run.
+        images_NCHW: normalised, on the model's device.
+
+    Returns:
+        Shape (N, D).
+    """
+    network: Any = model
+    out: torch.Tensor = network.forward_head(network.forward_features(images_NCHW), pre_logits=True)
+    return out.flatten(1)
+
+
+class _Reached(Exception):  # noqa: N818 - a way out, not an error
+    """Ends a forward pass at its first layer."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        self.layer = layer
+
+
+def input_layer(model: nn.Module) -> nn.Module:
+    """The first layer with parameters that images pass: dimension 0 of its input counts them.
+
+    Found by a forward pass that ends at that layer: nothing else runs, no state changes, and hooks
+    that are already on the layer do not see it.
+
+    Args:
+        model: from `build`, or a deep copy.
+    """
+
+    def stop(layer: nn.Module, _args: object) -> None:
+        raise _Reached(layer)
+
+    network: Any = model
+    example_1CHW = torch.zeros(1, *network.input_shape, device=next(model.parameters()).device)
+    layers = list(model.modules())
+    modes = [layer.training for layer in layers]
+    hooks = [
+        layer.register_forward_pre_hook(stop, prepend=True)
+        for layer in layers
+        if not any(layer.children()) and any(True for _ in layer.parameters())
+    ]
+    try:
+        model.eval()  # dropout on the input would draw from the global generator
+        model(example_1CHW)
+    except _Reached as reached:
+        return reached.layer
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for layer, mode in zip(layers, modes, strict=True):
+            layer.training = mode
+    raise AssertionError("a forward pass reached no layer with parameters")
+
+
+def _make(spec: ModelSpec, num_classes: int, channels: int, image_size: int) -> nn.Module:
+    match spec.name:
+        case "allcnn":
+            return AllCNN(
+                num_classes=num_classes,
+                channels=channels,
+                width=spec.width or 96,
+                options=_read_options(spec, AllCNNOptions),
+            )
+        case "vit":
+            from .vit import VisionTransformer, ViTOptions  # here: imports timm
+
+            return VisionTransformer(
+                num_classes=num_classes,
+                channels=channels,
+                image_size=image_size,
+                dim=spec.width or 192,
+                options=_read_options(spec, ViTOptions),
+            )
+        case _:
+            return _make_timm(spec, num_classes, channels, image_size)
+
+
+def _read_options(spec: ModelSpec, kind: type[_Options]) -> _Options:
+    try:
+        return kind.model_validate(spec.options)
+    except ValidationError as error:
+        mistakes = {str(item["loc"][0]): item["msg"] for item in error.errors()}
+        raise _wrong_options(spec, mistakes, kind.model_fields) from None
+
+
+def _wrong_options(
+    spec: ModelSpec, mistakes: Mapping[str, str], known: Collection[str]
+) -> UserError:
+    """An error that names each wrong option, with what is wrong about it, and all known ones."""
+    lines = [
+        f"  {name}: {mistake if name in known else f'unknown{did_you_mean(name, known)}'}"
+        for name, mistake in mistakes.items()
+    ]
+    return UserError(
+        "\n".join([f"model {spec.name!r} has wrong options; it takes {', '.join(known)}:", *lines])
+    )
+
+
+def _make_timm(spec: ModelSpec, num_classes: int, channels: int, image_size: int) -> nn.Module:
+    import timm  # here: two seconds, and not every network needs it
+    from timm.models.resnet import ResNet
+
+    name = spec.name
+    known = timm.list_models()
+    if name not in known:
+        raise UserError(
+            f"unknown model {name!r}{did_you_mean(name, ['allcnn', 'vit', *known])} "
+            "There are allcnn, resnet18, vit and every name in `timm.list_models()`."
+        )
+    arguments: dict[str, Any] = {"num_classes": num_classes, "in_chans": channels}
+    config = timm.get_pretrained_cfg(name)
+    if config is not None and config.fixed_input_size:
+        arguments["img_size"] = image_size
+    if name == "resnet18":
+        arguments |= _resnet18_arguments(spec.width or 64)
+        arguments["zero_init_last"] = image_size > LARGEST_SMALL_IMAGE
+    elif spec.width is not None:
+        raise UserError(f"model {name!r} has a width of its own; leave `width` out")
+    if spec.options:
+        _check_timm_options(spec, arguments)
+        arguments |= spec.options
+    try:
+        model: nn.Module = timm.create_model(name, pretrained=False, **arguments)
+        if isinstance(model, ResNet):
+            _replace_stem(model, plain=name == "resnet18", small=image_size <= LARGEST_SMALL_IMAGE)
+        _check_output(model, torch.zeros(1, channels, image_size, image_size), num_classes)
+    except (
+        ArithmeticError,
+        AssertionError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise UserError(
+            f"timm cannot make {name!r} with options {spec.options} for {image_size}x{image_size} "
+            f"images: {error}"
+        ) from error
+    return model
+
+
+def _resnet18_arguments(width: int) -> dict[str, Any]:
+    """What gives timm's ResNet a first stage of `width` channels.
+
+    Its plain stem always has 64 channels, its deep stem twice `stem_width`; `_replace_stem` puts
+    the plain convolution back.
+    """
+    if width % 2:
+        raise UserError(f"resnet18 cannot have an odd width, and {width} is one")
+    channels = tuple(width * 2**stage for stage in range(4))
+    return {"stem_type": "deep", "stem_width": width // 2, "channels": channels}
+
+
+def _replace_stem(model: Any, *, plain: bool, small: bool) -> None:
+    """Gives a plain stem to a network that is to have one, and to small images the CIFAR stem."""
+    if not (plain or isinstance(model.conv1, nn.Conv2d)):
+        return
+    size, stride = (3, 1) if small else (7, 2)
+    model.conv1 = nn.Conv2d(
+        model.in_chans, model.bn1.num_features, size, stride, padding=size // 2, bias=False
+    )
+    if small:
+        model.maxpool = nn.Identity()
+        # timm starts its ResNets for long trainings of ImageNet, with residual branches at zero. In
+        # the short ones of small images PyTorch's own start memorises the training set, timm's
+        # does not.
+        for layer in model.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                layer.reset_parameters()
+    else:
+        nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")  # timm's
+
+
+def _check_timm_options(spec: ModelSpec, arguments: dict[str, Any]) -> None:
+    """Refuses what the network's class does not take, such as timm's options to load weights."""
+    import timm
+
+    with torch.random.fork_rng(devices=[]):  # the weights are to be those without options
+        kind = type(timm.create_model(spec.name, pretrained=False))
+    known = sorted(
+        name
+        for name, parameter in inspect.signature(kind).parameters.items()
+        if isinstance(parameter.default, bool | int | float | str) and name not in arguments
+    )
+    unknown = {name: "" for name in spec.options if name not in known}
+    if unknown:
+        raise _wrong_options(spec, unknown, known)
+
+
+def _check_output(model: nn.Module, images_NCHW: torch.Tensor, num_classes: int) -> None:
+    """Runs the network once, as some take images of one size only and some have no plain head."""
+    with torch.no_grad():
+        model.eval()
+        logits_shape = tuple(model(images_NCHW).shape)
+        features(model, images_NCHW)
+        model.train()
+    if logits_shape != (1, num_classes):
+        raise UserError(f"its output for one image has the shape {logits_shape}")

@@ -1,0 +1,96 @@
+import multiprocessing
+import time
+
+import pytest
+
+from mubench._util.cache import Store
+from mubench._util.files import write_atomic
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path)
+
+
+def test_what_is_written_is_read(store):
+    store.write("models", "k", {"a": b"alpha", "b": b"beta"}, {"seed": 1})
+    entry = store.read("models", "k")
+    assert (entry.content("a"), entry.content("b")) == (b"alpha", b"beta")
+    assert entry.provenance == {"seed": 1}
+    assert store.holds("models", "k")
+    assert store.keys("models") == ["k"]
+
+
+def test_nothing_there_is_none(store):
+    assert store.read("models", "k") is None
+    assert store.keys("models") == []
+
+
+def _flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("victim", ["a", "manifest.json"])
+@pytest.mark.parametrize("how", ["flip", "truncate", "delete"])
+def test_damage_is_named_and_the_entry_removed(store, capsys, victim, how):
+    path = store.write("models", "k", {"a": b"alpha" * 100}, {"seed": 1}).path(victim)
+    if how == "flip":
+        _flip(path)
+    elif how == "truncate":
+        path.write_bytes(path.read_bytes()[:7])
+    else:
+        path.unlink()
+    assert store.read("models", "k") is None
+    message = capsys.readouterr().err
+    assert "k" in message
+    assert victim in message or how == "delete"
+    assert not path.parent.exists()
+    store.write("models", "k", {"a": b"new"}, {})
+    assert store.read("models", "k").content("a") == b"new"
+
+
+def test_a_crash_while_writing_leaves_no_entry_and_is_swept_up(store, monkeypatch):
+    def crash(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pathlib.Path.rename", crash)
+    with pytest.raises(KeyboardInterrupt):
+        store.write("models", "k", {"a": b"alpha"}, {})
+    monkeypatch.undo()
+    assert store.read("models", "k") is None
+    assert store.keys("models") == []
+    assert list((store.root / "models").glob("*.tmp"))
+    with store.lock("models", "k"):
+        assert not list((store.root / "models").glob("*.tmp"))
+
+
+def test_write_atomic_replaces_whole_files(tmp_path):
+    path = tmp_path / "deep" / "file"
+    write_atomic(path, b"one")
+    write_atomic(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert [p.name for p in path.parent.iterdir()] == ["file"]
+
+
+def _make_once(root, made):
+    store = Store(root)
+    with store.lock("models", "k"):
+        if store.read("models", "k") is None:
+            time.sleep(0.3)
+            made.put(1)
+            store.write("models", "k", {"a": b"x"}, {})
+
+
+def test_two_processes_make_an_entry_once(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    made = context.Queue()
+    workers = [context.Process(target=_make_once, args=(tmp_path, made)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    assert made.get(timeout=5) == 1
+    assert made.empty()

@@ -1,0 +1,25 @@
+"""The board in this repository follows from its records."""
+
+import pytest
+from click.testing import CliRunner
+
+from mubench.cli.main import main
+from mubench.record.check import read_results
+from mubench.task.spec import available_tasks, load_task
+from tests.helpers.places import ROOT
+
+RESULTS = ROOT / "leaderboard" / "results"
+
+pytestmark = pytest.mark.skipif(not RESULTS.is_dir(), reason="runs from an installed wheel")
+
+
+def test_page_excerpt_and_plots_are_up_to_date(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    result = CliRunner().invoke(main, ["leaderboard", "--excerpt", "README.md", "--check"])
+    assert result.exit_code == 0, result.stderr
+
+
+def test_every_number_follows_from_its_readout():
+    read = read_results(RESULTS, [load_task(name) for name in available_tasks()], thorough=True)
+    assert not read.rejected
+    assert read.checked

@@ -1,0 +1,1 @@
+"""What several tests share; no test is imported by another."""

@@ -1,0 +1,51 @@
+"""What reads records works where torch cannot be imported."""
+
+import sys
+
+import pytest
+
+from tests.helpers.lab import Lab, make_task, spec_text
+from tests.helpers.packages import run
+
+BLOCKED = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "torchvision", "timm"):
+            raise ModuleNotFoundError(f"no module {name}")
+
+sys.meta_path.insert(0, Blocked())
+try:
+    import torch
+except ModuleNotFoundError:
+    from mubench.cli import main
+    main(sys.argv[1:])
+"""
+
+COMMANDS = {
+    "leaderboard": ["leaderboard", "--results", "results", "--page", "page.md"],
+    "plot": ["plot", "--results", "results", "--out", "plots"],
+    "regress": ["regress", "results", "results"],
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    Lab(tmp_path / "results", make_task(classes=("a",)), num_peers=8).add("tried", "a-50")
+    (tmp_path / "made.toml").write_text(spec_text(classes=("a",)))
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_without_torch(folder, command):
+    options = [*COMMANDS[command], "--task", "made.toml"]
+    done = run(sys.executable, "-c", BLOCKED, *options, cwd=folder)
+    assert done.returncode == 0, done.stderr
+
+
+def test_verify_without_torch(folder):
+    done = run(sys.executable, "-c", BLOCKED, "verify", "results", cwd=folder)
+    # The task is not installed: the record was read, and is refused for that alone.
+    assert (done.returncode, done.stdout.count("\n")) == (1, 1), done.stderr
+    assert "it is of made@1, and there is no such task here" in done.stdout

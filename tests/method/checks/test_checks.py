@@ -1,0 +1,288 @@
+"""Conformance: every installed method holds to it, and each defect is found by its own check."""
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from mubench.cli.main import main
+from mubench.method.checks.checks import CHECKS, CheckFailure, check_method, run_checks
+from mubench.method.checks.trial_run import CASES, PIPELINE, RECIPE, Trial, fresh, stage
+from mubench.method.discovery import available_methods, load_method
+from mubench.record import metrics
+from mubench.training import loop
+from tests.helpers.places import BAD_PLUGINS
+
+SECONDS = 5
+
+
+@pytest.mark.parametrize("name", sorted(available_methods()))
+def test_every_installed_method_conforms(name):
+    stage()
+    started = time.process_time()
+    failed = [result for result in run_checks(name) if result.status == "failed"]
+    assert not failed
+    # of this process, not of the wall: other tests may run beside it
+    assert time.process_time() - started < SECONDS
+
+
+# ---- each check finds its defect ----------------------------------------------------------------
+
+GOOD = '''
+"""A method."""
+import gc
+import os
+import random
+import socket
+import subprocess
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import torch
+from annotated_types import Gt
+from torch import nn
+
+import mubench.training.loop
+from mubench._util.cache import cache_root
+
+STATE = []
+
+@dataclass(frozen=True, kw_only=True)
+class Mine:
+    """Fine-tunes on D_f."""
+
+    requires: ClassVar[frozenset[str]] = frozenset({"forget", "retain"})
+    lr: Annotated[float, Gt(0)] = 0.01  # step size
+
+    def unlearn(self, problem):
+        forget, retain = problem.forget, problem.retain
+        model = problem.original
+        problem.fine_tune(model, forget, epochs=2, lr=self.lr)
+        return model
+'''
+
+RETURN = "        return model\n"
+START = "        model = problem.original\n"
+
+
+def before_return(line):
+    return {RETURN: f"        {line}\n{RETURN}"}
+
+
+DEFECTS = [
+    ("documented", {'    """Fine-tunes on D_f."""\n': ""}, "has no docstring"),
+    ("documented", {"  # step size": ""}, "no comment behind lr"),
+    ("parameters", {"= 0.01  #": "= -0.01  #", "lr=self.lr": "lr=0.1"}, "greater than 0"),
+    ("parameters", {"lr: Annotated[float, Gt(0)] = 0.01": "lr: Any = print",
+                    "lr=self.lr": "lr=0.1"}, "do not survive JSON"),
+    ("parameters", {"lr: Annotated[float, Gt(0)] = 0.01": "lr: Any = (0.01,)",
+                    "lr=self.lr": "lr=self.lr[0]"}, "comes back from JSON as"),
+    ("unlearns", {RETURN: "        raise KeyError('lost')\n"}, r"KeyError: 'lost' \(mine.py:35\)"),
+    ("unlearns", {RETURN: "        sys.exit(0)\n"}, "SystemExit"),
+    ("access", {'"forget", "retain"}': '"retain"}',
+                "forget, retain = problem.forget, problem.retain":
+                "retain = problem.retain\n        try: problem.forget\n"
+                "        except RuntimeError: pass\n        forget = retain"},
+     "problem.forget, which `requires` does not name: add 'forget'"),
+    ("returned_model", {RETURN: "        return None\n"}, "NoneType: it must return"),
+    ("returned_model", {RETURN: "        return nn.Sequential(model)\n"}, "the returned model has"),
+    ("returned_model", {RETURN: "        return model.double()\n"}, "turn it back"),
+    ("returned_model", before_return("nn.init.constant_(model.head.bias, float('nan'))"),
+     "head.bias is infinite or NaN"),
+    ("left_clean", before_return("model.head.register_forward_hook(print)"), "a hook is left"),
+    ("left_clean", before_return("model.head.weight.requires_grad_(False)"), "head.weight is left"),
+    ("left_clean", before_return("model.head.forward = model.head.forward"), "forward of head"),
+    ("changes_weights", {"problem.fine_tune": "0 and problem.fine_tune"}, "are the original's"),
+    ("same_seed", before_return("STATE.append(0); nn.init.constant_(model.head.bias, len(STATE))"),
+     "differ in head.bias"),
+    ("same_seed", before_return("STATE.append((len(forget), problem.seed))\n"
+                                "        assert STATE.count(STATE[-1]) < 2"), "once more makes"),
+    ("other_seed", before_return("assert problem.seed == 0"), "AssertionError"),
+    ("one_sample", before_return("assert len(forget) > 1"), "a forget set of one sample makes"),
+    ("one_sample", before_return("nn.init.constant_(model.head.bias, float('nan'))"
+                                 " if len(forget) == 1 else 0"),
+     "makes the returned head.bias infinite or NaN"),
+    ("whole_class", before_return("assert forget.labels[0] in retain.labels"), "whole class"),
+    ("ragged_batches", before_return(
+        "if len(forget) > 1:\n"
+        "            model.train()\n"
+        "            [model(problem.normalise(x)) for x in forget.images.split(32)]"),
+     "never make one"),
+    ("inputs_untouched", before_return("retain.labels.zero_()"), "problem.retain in place"),
+    ("global_state", before_return("torch.set_default_dtype(torch.float64)"), "default dtype"),
+    ("global_state", before_return("torch.set_num_threads(3)"), "number of threads"),
+    ("global_state", before_return("torch.set_grad_enabled(False)"), "grad mode"),
+    ("global_state", before_return("torch.set_default_device('meta')"), "default device"),
+    ("global_state", before_return("torch.use_deterministic_algorithms(True)"), "deterministic"),
+    ("global_state", before_return("random.random()"), "Python's random generator"),
+    ("global_state", before_return("np.random.rand()"), "numpy's random generator"),
+    ("global_state", before_return("os.chdir('/')"), "working folder"),
+    ("global_state", before_return("os.environ['MUBENCH_CACHE'] = '/'"), "environment"),
+    ("global_state", before_return("mubench.training.loop.predict = print"), "loop.predict"),
+    ("global_state", before_return("type(problem).__base__.report = print"), "Problem.report"),
+    ("prints_nothing", before_return("print('hello')"), "prints 'hello'"),
+    ("prints_nothing", before_return("print('hello', file=sys.stderr)"), "prints 'hello'"),
+    ("writes_nothing", before_return("Path('a').write_text('b')"), "writes a"),
+    ("writes_nothing", before_return("torch.save({}, 'weights.pt')"), "weights.pt"),
+    ("writes_nothing", before_return("Path('a').mkdir()"), "writes a"),
+    ("needs_no_network", before_return(
+        "with socket.socket() as s: s.connect_ex(('127.0.0.1', 9))"), "127.0.0.1"),
+    ("starts_no_process", before_return("subprocess.run(['true'])"), "true"),
+    ("starts_no_process", before_return("os.system('true')"), "true"),
+    ("stays_blind", before_return("list(cache_root().iterdir())"), "cache"),
+    ("stays_blind", before_return("sys._getframe(1)"), "sys._getframe"),
+    ("stays_blind", before_return("gc.get_objects()"), "gc.get_objects"),
+]  # fmt: skip
+
+
+def write(folder, changes):
+    text = GOOD
+    for old, new in changes.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    file = folder / "mine.py"
+    file.write_text(text)
+    return f"{file}:Mine"
+
+
+def test_the_good_method_is_good(tmp_path):
+    assert {result.status for result in run_checks(write(tmp_path, {}))} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("check", "changes", "message"),
+    [pytest.param(*defect, id=f"{n}-{defect[0]}") for n, defect in enumerate(DEFECTS)],
+)
+def test_a_defect_is_found_by_its_check_alone(tmp_path, own_cache, check, changes, message):
+    own_cache.mkdir(exist_ok=True)
+    results = list(run_checks(write(tmp_path, changes)))
+    failed = {result.name: result.message for result in results if result.status == "failed"}
+    assert list(failed) == [f"check_{check}"]
+    (text,) = failed.values()
+    assert re.search(message, text), text
+
+
+def test_every_check_has_a_defect():
+    assert {check.__name__ for check in CHECKS} == {f"check_{name}" for name, *_ in DEFECTS}
+
+
+@pytest.mark.parametrize(
+    ("plugin", "check"),
+    [
+        ("changes_settings", "check_global_state"),
+        ("edits_forget", "check_inputs_untouched"),
+        ("exits", "check_unlearns"),
+        ("looks_for_golds", "check_stays_blind"),
+        ("patches_metric", "check_global_state"),
+        ("raises_in_unlearn", "check_unlearns"),
+        ("returns_nan", "check_returned_model"),
+        ("returns_none", "check_returned_model"),
+    ],
+)
+def test_bad_plugins_are_found_out(plugin, check, monkeypatch):
+    for owner, name in ((metrics, "score"), (metrics, "floor"), (loop, "predict")):
+        monkeypatch.setattr(owner, name, getattr(owner, name))  # `patches_metric` begins at import
+    results = {result.name: result for result in run_checks(f"{BAD_PLUGINS / plugin}.py:Bad")}
+    assert results[check].status == "failed"
+    # what cannot be judged is not called a failure
+    is_judged = plugin not in ("exits", "raises_in_unlearn", "returns_nan", "returns_none")
+    assert (results["check_same_seed"].status == "unreached") != is_judged or (
+        plugin == "looks_for_golds"  # raises when it finds any
+    )
+
+
+def test_watching_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = torch.get_num_threads(), torch.get_default_dtype(), torch.random.get_rng_state()
+    list(run_checks(f"{BAD_PLUGINS / 'changes_settings.py'}:Bad"))
+    after = torch.get_num_threads(), torch.get_default_dtype(), torch.random.get_rng_state()
+    assert before[:2] == after[:2]
+    assert torch.equal(before[2], after[2])
+    assert Path.cwd() == tmp_path
+    assert not list(tmp_path.iterdir())
+
+
+# ---- what is expected ---------------------------------------------------------------------------
+
+
+NOOP = {"problem.fine_tune": "0 and problem.fine_tune"}
+REASON = {"check_changes_weights": "does nothing"}
+
+
+def test_an_expected_failure_has_a_reason_and_must_fail(tmp_path):
+    reference = write(tmp_path, NOOP)
+    with pytest.raises(CheckFailure, match="check_changes_weights: the returned"):
+        check_method(reference)
+    check_method(reference, REASON)
+    results = {result.name: result for result in run_checks(reference, REASON)}
+    assert results["check_changes_weights"].status == "expected"
+    assert results["check_changes_weights"].message == "does nothing"
+    with pytest.raises(CheckFailure, match="passes, though expected to fail"):
+        check_method(reference, REASON | {"check_access": "cannot"})
+    with pytest.raises(ValueError, match="no check 'check_acess'; did you mean 'check_access'"):
+        check_method(reference, {"check_acess": "cannot"})
+    with pytest.raises(ValueError, match="needs a reason"):
+        check_method(reference, {"check_access": " "})
+
+
+def test_a_class_can_say_what_to_expect(tmp_path):
+    line = f"    expected_failures: ClassVar[dict[str, str]] = {REASON}\n"
+    lr = "    lr: Annotated"
+    check_method(write(tmp_path, NOOP | {lr: line + lr}))
+
+
+def test_an_instance_is_checked_with_its_parameters(tmp_path):
+    method = load_method(write(tmp_path, {})).cls
+    check_method(method(lr=0.02))
+    with pytest.raises(CheckFailure, match="Diverged"):
+        check_method(method(lr=1e30))
+
+
+# ---- the problem --------------------------------------------------------------------------------
+
+
+def test_the_problem_bites():
+    train = stage().train
+    right = loop.predict(stage().original, train, PIPELINE).argmax(1).eq(train.labels)
+    assert right.float().mean() > 0.75
+    held_out = stage().holdout
+    right = loop.predict(stage().original, held_out, PIPELINE).argmax(1).eq(held_out.labels)
+    assert 0.5 < right.float().mean() < 0.9
+    sizes = {name: len(positions(train.labels)) for name, positions in CASES.items()}
+    assert sizes["one"] == 1
+    assert sizes["ragged"] % RECIPE.batch_size == 1
+    assert (len(train) - sizes["ragged"]) % RECIPE.batch_size == 1
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        fresh(0)(torch.zeros(1, 3, 4, 4))
+
+
+def test_a_run_is_made_once():
+    trial = Trial(load_method("original").cls())
+    assert trial.run() is trial.run()
+    assert trial.run() is not trial.run(repeat=1)
+
+
+# ---- the command --------------------------------------------------------------------------------
+
+
+def test_the_command(tmp_path):
+    def call(*changes):
+        return CliRunner().invoke(main, ["check", write(tmp_path, *changes)])
+
+    good = call({})
+    assert good.exit_code == 0
+    assert good.stdout.count("\n") == len(CHECKS)
+    bad = call(before_return("print('hello')"))
+    assert bad.exit_code == 1
+    assert "failed    check_prints_nothing: unlearn() prints 'hello'" in bad.stdout
+    assert "1 of 19 checks failed" in bad.stderr
+    raises = call({RETURN: "        1 / 0\n"})
+    assert "unreached 9 more checks: unlearn() raises" in raises.stdout
+    assert call({"import gc": "import no_such_thing"}).exit_code == 2

@@ -1,0 +1,118 @@
+"""The gate on real runs: it is quiet about other seeds, and finds what is planted."""
+
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from mubench._util.hashing import sha256_of
+from mubench.cli.main import main
+from mubench.record.folder import gold_path, read_record, write_record
+from mubench.record.metrics import score
+from mubench.record.readout import parse_readout, readout_bytes
+from mubench.record.schema import Metric
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(3600),
+    pytest.mark.xdist_group("regress-digits"),  # they share minutes of preparation
+]
+
+METHOD = "random-label"
+CASES = ("8-40", "0-40", "1-40", "2-40")
+NEW_SEEDS = range(1, 21)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A method that seeds matter to on four cases of digits with 21 seeds."""
+    out = tmp_path_factory.mktemp("runs")
+    cases = [word for case in CASES for word in ("--case", case)]
+    seeds = [word for seed in (0, *NEW_SEEDS) for word in ("--seed", str(seed))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MUBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        arguments = ["--method", METHOD, "--task", "digits-subset", "--out", str(out)]
+        result = CliRunner().invoke(main, ["run", *arguments, *cases, *seeds])
+        assert result.exit_code == 0, result.output
+    return out
+
+
+def of_seed(runs: Path, seed: int, folder: Path) -> Path:
+    """The records with one seed, in a folder of their own."""
+    for path in runs.rglob(f"*-seed{seed}-*"):
+        target = folder / path.relative_to(runs)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    shutil.copytree(runs / "digits-subset" / "golds", folder / "digits-subset" / "golds")
+    return folder
+
+
+def regress(baseline: Path, new: Path):
+    return CliRunner().invoke(main, ["regress", str(baseline), str(new)])
+
+
+def unlearn_less_well(results: Path, path: Path, points: int) -> None:
+    """Makes the model of a record wrong on so much more of D_f that delta rises by the points."""
+    record = read_record(path)
+    golds = [
+        parse_readout(gold_path(results, record, gold).read_bytes(), gold.key)
+        for gold in record.golds
+    ]
+    readout = parse_readout(path.with_suffix(".npz").read_bytes(), path.name)
+    logits = readout.forget_logits_NK.copy()
+    for sample in np.flatnonzero(readout.forget_right_N):
+        logits[sample, readout.forget_labels_N[sample]] -= 40
+        readout = replace(readout, forget_logits_NK=logits.copy())
+        scores = score(readout, golds)
+        if scores["delta"].value >= record.metrics["delta"].value + points:
+            break
+    content = readout_bytes(readout)
+    changes = {
+        "metrics": {name: Metric(**asdict(item)) for name, item in scores.items()},
+        "readout_sha256": sha256_of(content),
+    }
+    write_record(results, record.model_copy(update=changes), content)
+
+
+def double_cost(results: Path, path: Path) -> None:
+    record = read_record(path)
+    names = ("forward_samples", "backward_samples", "epochs_equivalent")
+    doubled = {name: 2 * getattr(record.cost, name) for name in names}
+    changed = record.model_copy(update={"cost": record.cost.model_copy(update=doubled)})
+    write_record(results, changed, path.with_suffix(".npz").read_bytes())
+
+
+def test_twenty_other_seeds_give_at_most_one_alarm(runs, tmp_path):
+    baseline = of_seed(runs, 0, tmp_path / "baseline")
+    results = [regress(baseline, of_seed(runs, k, tmp_path / f"new-{k}")) for k in NEW_SEEDS]
+    assert all("other seeds" not in result.output for result in results), "four cases are enough"
+    alarms = [result.output for result in results if result.exit_code]
+    assert len(alarms) <= 1, alarms
+
+
+def test_the_same_records_pass(runs, tmp_path):
+    result = regress(*(of_seed(runs, 0, tmp_path / name) for name in ("baseline", "new")))
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    ("plant", "measure"),
+    [
+        (lambda results, path: unlearn_less_well(results, path, 10), "delta"),
+        (double_cost, "epochs_equivalent"),
+    ],
+)
+def test_what_is_planted_is_found(runs, tmp_path, plant, measure):
+    baseline, new = (of_seed(runs, 0, tmp_path / name) for name in ("baseline", "new"))
+    for path in sorted((new / "digits-subset" / METHOD).glob("*.json")):
+        plant(new, path)
+    result = regress(baseline, new)
+    assert result.exit_code == 1, result.output
+    (line,) = [
+        line for line in result.output.splitlines() if f" {measure} " in line and "worst" in line
+    ]
+    assert line.startswith(f"{METHOD} (")
+    assert any(case in line for case in CASES)

@@ -1,0 +1,402 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.distance import jensenshannon
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
+
+from mubench.record.metrics import floor, score
+from mubench.record.readout import Readout, compact
+
+
+def readout(true_probs, test_right=(1,), retain=(1, 1)):
+    """Two classes, every label 0; `true_probs` are the outputs for class 0 on D_f."""
+    p = np.asarray(true_probs, dtype=np.float64)
+    predictions = 1 - np.asarray(test_right, dtype=np.int64)
+    return Readout(
+        forget_logits_NK=np.log(np.stack([p, 1 - p], axis=1)).astype(np.float32),
+        forget_labels_N=np.zeros(len(p), np.int64),
+        test_logits_MK=np.eye(2, dtype=np.float16)[predictions],
+        test_predictions_M=predictions,
+        test_labels_M=np.zeros(len(predictions), np.int64),
+        retain_correct=retain[0],
+        retain_total=retain[1],
+    )
+
+
+def random_readout(seed, n, m, k, case=0, shift=0.0):
+    """Random logits; readouts with equal `case` and sizes have equal labels."""
+    labels = np.random.default_rng([case, n, m, k]).integers(0, k, n + m)
+    rng = np.random.default_rng([1, seed])
+    logits = rng.normal(0, 2, (n + m, k)).astype(np.float32)
+    logits[np.arange(n + m), labels] += 1
+    logits[np.arange(n), labels[:n]] += shift
+    return Readout(
+        forget_logits_NK=logits[:n],
+        forget_labels_N=labels[:n],
+        test_logits_MK=compact(logits[n:]),
+        test_predictions_M=logits[n:].argmax(axis=1),
+        test_labels_M=labels[n:],
+        retain_correct=int(rng.integers(0, 101)),
+        retain_total=100,
+    )
+
+
+def values(scores):
+    return {name: item.value for name, item in scores.items()}
+
+
+# Right on D_f:                    u: 1 1 0 1   g1: 1 0 0 1   g2: 1 1 0 0   (p > .5)
+U = readout([0.8, 0.6, 0.3, 0.9], test_right=(1, 1, 1, 1, 0), retain=(90, 100))
+G1 = readout([0.8, 0.4, 0.3, 0.6], test_right=(1, 1, 1, 0, 0), retain=(95, 100))
+G2 = readout([0.6, 0.7, 0.2, 0.4], test_right=(1, 1, 1, 1, 1), retain=(80, 100))
+G3 = readout([0.9, 0.9, 0.9, 0.9], test_right=(1, 1, 1, 1, 1), retain=(80, 100))
+
+BY_HAND = {
+    "delta": 25.0,  # |75 - 50| for both golds
+    "delta_signed": 25.0,
+    "forget_accuracy": 3 / 4,
+    "retain_accuracy": 0.9,
+    "test_accuracy": 4 / 5,
+    "gold_forget_accuracy": 1 / 2,
+    "gold_test_accuracy": (3 / 5 + 5 / 5) / 2,
+    # gaps in f, r, t: g1 .25 .05 .2, g2 .25 .1 .2
+    "tow": (0.75 * 0.95 * 0.8 + 0.75 * 0.9 * 0.8) / 2,
+    "avg_gap": (0.25 + 0.05 + 0.2 + 0.25 + 0.1 + 0.2) / 6,
+    # Of two classes, L2 = sqrt 2 |p - q|: g1 0 .2 0 .3 (mean .125), g2 .2 .1 .1 .5 (mean .225)
+    "activation_distance": 0.175 * math.sqrt(2),
+    # mean gold .7 .55 .25 .5; |p - q| = .1 .05 .05 .4
+    "activation_distance_to_mean": 0.15 * math.sqrt(2),
+    "completeness": 3 / 4,  # g1 differs in sample 2, g2 in sample 4
+    "label_accuracy": 3 / 4,  # the same samples, as there are two classes
+    "all_easy_rate": 1 / 2,
+    "label_gain": 1 / 4,
+    # g1: easy 2/2, hard 1/2; g2: easy 2/2, hard 1/2
+    "label_balanced_accuracy": 3 / 4,
+}
+
+
+def test_every_metric_by_hand():
+    scores = values(score(U, [G1, G2]))
+    js = scores.pop("js_divergence")
+    assert scores == pytest.approx(BY_HAND, rel=1e-6)
+    expected = [
+        jensenshannon([p, 1 - p], [q, 1 - q]) ** 2
+        for q_gold in ([0.8, 0.4, 0.3, 0.6], [0.6, 0.7, 0.2, 0.4])
+        for p, q in zip([0.8, 0.6, 0.3, 0.9], q_gold, strict=True)
+    ]
+    assert js == pytest.approx(np.mean(expected), rel=1e-6)
+
+
+def test_js_divergence_by_hand():
+    u, gold = readout([0.5]), readout([0.5])
+    u = replace(u, forget_logits_NK=np.array([[200, 0]], np.float32))
+    # p = (1, 0), q = (1/2, 1/2), m = (3/4, 1/4):
+    # JS = (ln(4/3) + (ln(2/3) + ln 2) / 2) / 2 = 0.2157616
+    assert score(u, [gold])["js_divergence"].value == pytest.approx(0.2157616, abs=1e-7)
+
+
+def test_gain_over_golds_that_are_mostly_wrong_is_over_calling_every_sample_hard():
+    golds = [readout([0.9, 0.1, 0.1, 0.1]), readout([0.9, 0.9, 0.1, 0.1])]
+    scores = score(readout([0.9, 0.1, 0.1, 0.9]), golds)
+    # Right on 1 and 2 of 4: all easy 3/8, all hard 5/8. Agreement 1 .5 1 0.
+    assert scores["all_easy_rate"].value == pytest.approx(3 / 8)
+    assert scores["label_accuracy"].value == pytest.approx(5 / 8)
+    assert scores["label_gain"].value == pytest.approx(0)
+    # Less all hard, 0 .5 1 1, that is 1 0 0 -1: variance 2 / 3.
+    assert scores["label_gain"].stderr == pytest.approx(math.sqrt(2 / 3 / 4))
+
+
+def test_opposite_outputs_reach_the_bounds():
+    u, gold = readout([0.5]), readout([0.5])
+    u = replace(u, forget_logits_NK=np.array([[200, -200]], np.float32))
+    gold = replace(gold, forget_logits_NK=np.array([[-200, 200]], np.float32))
+    scores = score(u, [gold])
+    assert scores["activation_distance"].value == pytest.approx(math.sqrt(2))
+    assert scores["js_divergence"].value == pytest.approx(math.log(2))
+    assert scores["delta_signed"].value == 100  # under-forgetting is positive
+    assert score(gold, [u])["delta_signed"].value == -100
+
+
+def test_golds_on_both_sides_cancel_in_the_signed_delta_only():
+    u, low, high = readout([0.9, 0.1]), readout([0.1, 0.1]), readout([0.9, 0.9])
+    scores = score(u, [low, high])  # 50 against 0 and 100
+    assert (scores["delta"].value, scores["delta_signed"].value) == (50, 0)
+
+
+def test_completeness_asks_for_the_class_and_label_accuracy_for_rightness():
+    labels = {"forget_labels_N": np.zeros(2, np.int64)}
+    base = replace(random_readout(0, 2, 2, 3), **labels)
+    u = replace(base, forget_logits_NK=np.eye(3, dtype=np.float32)[[1, 0]])
+    gold = replace(base, forget_logits_NK=np.eye(3, dtype=np.float32)[[2, 0]])
+    scores = score(u, [gold])  # sample 1: both wrong, by different classes
+    assert (scores["completeness"].value, scores["label_accuracy"].value) == (0.5, 1.0)
+
+
+def test_counts_and_standard_errors_by_hand():
+    scores = score(U, [G1, G2])
+    counts = {name: item.count for name, item in scores.items()}
+    assert counts.pop("test_accuracy") == counts.pop("gold_test_accuracy") == 5
+    assert counts.pop("retain_accuracy") == 100
+    assert counts.pop("tow") == counts.pop("avg_gap") == 4 + 100 + 5
+    assert set(counts.values()) == {4}
+    errors = {name: item.stderr for name, item in scores.items()}
+    # Of 0/1 values: sqrt(p (1 - p) / (n - 1)).
+    assert errors["forget_accuracy"] == pytest.approx(math.sqrt(0.75 * 0.25 / 3))
+    assert errors["retain_accuracy"] == pytest.approx(math.sqrt(0.9 * 0.1 / 99))
+    assert errors["test_accuracy"] == pytest.approx(math.sqrt(0.8 * 0.2 / 4))
+    # Golds right 1 .5 0 .5; paired differences 0 50 0 50: variance 4 * 25^2 / 3.
+    assert errors["delta_signed"] == pytest.approx(math.sqrt(2500 / 3 / 4))
+    # Agreement 1 .5 1 .5 less 1 .5 0 .5 is 0 0 1 0.
+    assert errors["label_gain"] == pytest.approx(math.sqrt(0.25 * 0.75 / 3))
+    assert errors["delta"] is errors["tow"] is errors["label_balanced_accuracy"] is None
+
+
+def test_one_sample_has_no_standard_error():
+    scores = score(readout([0.9]), [readout([0.4])])
+    assert all(item.stderr is None for item in scores.values())
+
+
+def test_ragged_batches_do_not_enter():
+    # Batches of 4 and 1: the mean of batch means would be (1 + 0) / 2.
+    u = readout([0.9, 0.9, 0.9, 0.9, 0.1], test_right=(1, 1, 1, 1, 0))
+    scores = score(u, [u])
+    assert scores["test_accuracy"].value == scores["forget_accuracy"].value == 4 / 5
+
+
+def test_predictors_by_hand():
+    reports = {
+        "easy": np.array([True, False, False, False]),
+        "easy_score": np.array([0.9, 0.5, 0.1, 0.6], np.float32),
+    }
+    scores = values(score(U, [G1, G2], reports))
+    # Wrong in sample 4 for g1 and in sample 2 for g2; recalls 1/2 and 1 for both.
+    assert scores["predictor_label_accuracy"] == 3 / 4
+    assert scores["predictor_balanced_accuracy"] == 3 / 4
+    # g1: easy .9 .6 over hard .5 .1, all 4 pairs; g2: easy .9 .5 over hard .1 .6, 3 of 4.
+    assert scores["predictor_auroc"] == pytest.approx((1 + 3 / 4) / 2)
+
+
+def test_predictors_leave_the_rest_alone():
+    scores = score(U, [G1, G2])
+    assert score(U, [G1, G2], {"easy": np.ones(4, bool)}).items() >= scores.items()
+
+
+def test_golds_of_one_class_are_left_out():
+    reports = {"easy": np.array([True, False, False, False]), "easy_score": np.arange(4.0)}
+    alone, beside = score(U, [G3], reports), score(U, [G1, G3], reports)
+    for name in ("label_balanced_accuracy", "predictor_balanced_accuracy", "predictor_auroc"):
+        assert name not in alone
+        assert beside[name] == score(U, [G1], reports)[name]
+    assert alone["predictor_label_accuracy"].value == 1 / 4
+
+
+def test_label_metrics_agree_with_sklearn():
+    u, gold = (random_readout(seed, 60, 3, 4) for seed in (1, 2))
+    easy = np.random.default_rng(3).random(60) > 0.4
+    graded = np.random.default_rng(4).random(60)
+    scores = values(score(u, [gold], {"easy": easy, "easy_score": graded}))
+    truth, mine = gold.forget_right_N, u.forget_right_N
+    assert scores["label_accuracy"] == pytest.approx(accuracy_score(truth, mine))
+    assert scores["label_balanced_accuracy"] == pytest.approx(balanced_accuracy_score(truth, mine))
+    assert scores["predictor_balanced_accuracy"] == pytest.approx(
+        balanced_accuracy_score(truth, easy)
+    )
+    assert scores["predictor_auroc"] == pytest.approx(roc_auc_score(truth, graded))
+
+
+def test_membership_inference_next_to_the_golds():
+    golds = [random_readout(seed, 100, 300, 3) for seed in (1, 2)]
+    same, leaking = random_readout(3, 100, 300, 3), random_readout(3, 100, 300, 3, shift=9)
+    scores = score(leaking, golds)
+    assert scores["mia_auc"].value > 0.85
+    aucs = [gold.attack.auc for gold in golds]
+    assert scores["gold_mia_auc"].value == pytest.approx(np.mean(aucs))
+    gaps = [abs(scores["mia_auc"].value - auc) for auc in aucs]
+    assert scores["mia_gap"].value == pytest.approx(np.mean(gaps))
+    assert scores["mia_auc"].count == 400
+    assert scores["mia_tpr_at_1pct_fpr"].value > score(same, golds)["mia_tpr_at_1pct_fpr"].value
+    assert score(same, golds)["mia_gap"].value < 0.1 < scores["mia_gap"].value
+
+
+def test_nonmembers_are_test_images_of_the_forgotten_classes():
+    model = random_readout(1, 40, 300, 3)
+    one_class = replace(model, forget_labels_N=np.full(40, 2))
+    assert one_class.attack.count == 40 + int((model.test_labels_M == 2).sum())
+
+
+def test_membership_inference_is_left_out_when_samples_are_few():
+    assert not any("mia" in name for name in score(U, [G1]))
+
+
+def test_a_stored_readout_scores_as_a_fresh_one():
+    fresh = random_readout(1, 40, 150, 3)
+    logits = np.random.default_rng(0).normal(0, 1e5, (150, 3)).astype(np.float32)
+    fresh = replace(fresh, test_logits_MK=logits, test_predictions_M=logits.argmax(axis=1))
+    stored = replace(fresh, test_logits_MK=compact(logits))
+    gold = random_readout(2, 40, 150, 3)
+    assert score(stored, [gold]) == score(fresh, [gold])
+
+
+def test_compact_stays_within_float16():
+    logits = compact(np.array([[1e9, -1e9, 1.5]], np.float32))
+    assert logits.dtype == np.float16
+    assert logits.tolist() == [[65504, -65504, 1.5]]
+
+
+def test_floor_of_two_golds_is_their_mutual_score():
+    golds = [random_readout(seed, 30, 60, 3) for seed in (1, 2)]
+    one, other = values(score(*golds[:1], golds[1:])), values(score(golds[1], golds[:1]))
+    row = floor(golds)
+    for name in ("delta", "activation_distance", "js_divergence", "completeness", "tow", "mia_gap"):
+        assert row[name].value == pytest.approx(one[name]) == pytest.approx(other[name])
+    assert row == floor(golds[::-1])
+    assert {item.count for item in row.values()} == {2}
+    assert row["delta_signed"].value == pytest.approx(0)
+
+
+def test_floor_of_three_golds_by_hand():
+    row = floor([G1, G2, G3])
+    # Accuracies 50, 50, 100: pairs 0, 50, 50.
+    assert row["delta"].value == pytest.approx(100 / 3)
+    assert row["delta_signed"].value == pytest.approx(0)
+    # |p - q|, means over samples: g1 g2 .2, g1 g3 .375, g2 g3 .425
+    expected = (0.2 + 0.375 + 0.425) / 3 * math.sqrt(2)
+    assert row["activation_distance"].value == pytest.approx(expected)
+    # To the mean of the other two: .1875, .2625, .4
+    expected = (0.1875 + 0.2625 + 0.4) / 3 * math.sqrt(2)
+    assert row["activation_distance_to_mean"].value == pytest.approx(expected)
+    # Pairs agree on 2, 2 and 2 of 4 samples; g3 has no hard samples to be balanced over.
+    assert row["label_accuracy"].value == pytest.approx(1 / 2)
+    assert row["label_balanced_accuracy"].value == pytest.approx(1 / 2)
+    # Tests .6, 1, 1 and retain .95, .8, .8: pairs (f, r, t) (0 .15 .4), (.5 .15 .4), (.5 0 0)
+    expected = (1 * 0.85 * 0.6 + 0.5 * 0.85 * 0.6 + 0.5) / 3
+    assert row["tow"].value == pytest.approx(expected)
+    assert {(item.count, item.stderr) for item in row.values()} == {(6, None)}
+
+
+def test_floor_of_one_gold_is_empty():
+    assert floor([G1]) == {}
+
+
+seeds = st.integers(0, 10**6)
+sizes = st.tuples(st.integers(1, 12), st.integers(1, 4), st.integers(2, 5))  # n, m, k: no attack
+quick = settings(max_examples=60, deadline=None)
+
+
+@quick
+@given(seeds, sizes)
+def test_the_gold_itself_is_perfectly_aligned(seed, size):
+    gold = random_readout(seed, *size)
+    scores = values(score(gold, [gold]))
+    zero = ("delta", "delta_signed", "activation_distance", "js_divergence", "avg_gap")
+    assert [scores[name] for name in zero] == [0] * len(zero)
+    assert scores["tow"] == scores["completeness"] == scores["label_accuracy"] == 1
+
+
+def test_the_gold_itself_has_no_membership_gap():
+    gold = random_readout(1, 20, 60, 2)
+    assert score(gold, [gold])["mia_gap"].value == 0
+
+
+@quick
+@given(st.tuples(seeds, seeds, seeds), sizes)
+def test_bounds(draws, size):
+    u, *golds = (random_readout(seed, *size) for seed in draws)
+    scores = values(score(u, golds))
+    slack = 1e-9
+    assert 0 <= scores["activation_distance"] <= math.sqrt(2) + slack
+    assert scores["activation_distance_to_mean"] <= scores["activation_distance"] + slack
+    assert 0 <= scores["js_divergence"] <= math.log(2) + slack
+    assert abs(scores["delta_signed"]) <= scores["delta"] + slack <= 100 + 2 * slack
+    assert scores["delta"] <= 100 * (1 - scores["label_accuracy"]) + slack
+    for name in scores.keys() - {"delta", "delta_signed", "label_gain"}:
+        assert -slack <= scores[name] <= math.sqrt(2) + slack
+
+
+@quick
+@given(st.tuples(seeds, seeds, seeds), sizes, seeds)
+def test_the_order_of_samples_and_golds_does_not_matter(draws, size, order):
+    models = [random_readout(seed, *size) for seed in draws]
+    rng = np.random.default_rng(order)
+    forget, test = rng.permutation(size[0]), rng.permutation(size[1])
+    easy = rng.random(size[0]) > 0.5
+    shuffled = [
+        replace(
+            model,
+            forget_logits_NK=model.forget_logits_NK[forget],
+            forget_labels_N=model.forget_labels_N[forget],
+            test_logits_MK=model.test_logits_MK[test],
+            test_predictions_M=model.test_predictions_M[test],
+            test_labels_M=model.test_labels_M[test],
+        )
+        for model in models
+    ]
+    before = score(models[0], models[1:], {"easy": easy})
+    after = score(shuffled[0], shuffled[:0:-1], {"easy": easy[forget]})
+    assert values(after) == pytest.approx(values(before))
+
+
+@quick
+@given(st.tuples(seeds, seeds, seeds), sizes)
+def test_a_constant_guess_gains_nothing(draws, size):
+    u, *golds = (random_readout(seed, *size) for seed in draws)
+    right_NK = np.eye(size[2], dtype=np.float32)[u.forget_labels_N]
+    scores = score(replace(u, forget_logits_NK=right_NK), golds)
+    wrong = score(replace(u, forget_logits_NK=-right_NK), golds)
+    assert scores["label_accuracy"] == scores["all_easy_rate"] == scores["gold_forget_accuracy"]
+    easy = scores["all_easy_rate"].value
+    assert wrong["label_accuracy"].value == pytest.approx(1 - easy)
+    better, worse = (scores, wrong) if easy >= 0.5 else (wrong, scores)
+    gain = better["label_gain"]
+    # Exactly nothing; where it is over calling all hard, but for the rounding of 1 less a mean.
+    slack = 0 if better is scores else 1e-12
+    assert (gain.value, gain.stderr or 0) == pytest.approx((0, 0), abs=slack)
+    assert worse["label_gain"].value == pytest.approx(-abs(1 - 2 * easy))
+    chance = scores.get("label_balanced_accuracy")
+    assert chance is None or chance.value == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"forget_labels_N": np.zeros(3, np.int64)}, "shapes disagree"),
+        ({"test_predictions_M": np.zeros(4, np.int64)}, "shapes disagree"),
+        ({"test_logits_MK": np.zeros((5, 3), np.float16)}, "shapes disagree"),
+        ({"retain_correct": 101}, "impossible retain count"),
+        ({"retain_correct": 0, "retain_total": 0}, "impossible retain count"),
+        (
+            {"forget_logits_NK": np.zeros((0, 2)), "forget_labels_N": np.zeros(0, np.int64)},
+            "empty set",
+        ),
+        ({"forget_logits_NK": np.full((4, 2), np.nan)}, "forget logits are not all finite"),
+        ({"test_logits_MK": np.full((5, 2), np.inf)}, "test logits are not all finite"),
+        ({"forget_labels_N": np.full(4, 2)}, "outside its 2 classes"),
+        ({"test_predictions_M": np.zeros(5, np.int64)}, "not the argmax"),
+    ],
+)
+def test_a_broken_readout_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(U, **change)
+
+
+def test_scoring_needs_a_gold():
+    with pytest.raises(ValueError, match="at least one gold"):
+        score(U, [])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"forget_labels_N": np.ones(4, np.int64)}, {"retain_total": 200}],
+)
+def test_readouts_of_different_cases_are_refused(change):
+    with pytest.raises(ValueError, match="different cases"):
+        score(U, [G1, replace(G2, **change)])
+
+
+def test_reports_must_be_finite():
+    with pytest.raises(ValueError, match="'easy_score' has values that are not finite"):
+        score(U, [G1], {"easy_score": np.array([0, 1, np.nan, 2])})

@@ -1,0 +1,311 @@
+"""One cell, end to end, on the tiny task."""
+
+import json
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from mubench.gold import cached
+from mubench.method.discovery import MethodClass, load_method
+from mubench.method.parameters import configure
+from mubench.record.folder import read_record
+from mubench.record.readout import parse_readout
+from mubench.run.cell import Cell, measure
+from mubench.run.machine import pick_device
+from mubench.training import loop
+from tests.helpers.methods import method_class
+
+
+@pytest.fixture
+def run(tiny, tiny_store, tmp_path):
+    def run_it(unlearn, requires=("forget",), **options):
+        method = unlearn if isinstance(unlearn, MethodClass) else method_class(unlearn, requires)
+        seed = options.pop("seed", 0)
+        cell = Cell(tiny.cases[0], method, configure(method, {}), seed)
+        return measure(tiny, tiny_store, cell, tmp_path / "results", **options)
+
+    return run_it
+
+
+def ascend(problem):
+    def loss(logits_NK, batch):
+        return -nn.functional.cross_entropy(logits_NK, batch.labels_N)
+
+    problem.fine_tune(problem.original, problem.forget, epochs=3, lr=0.01, loss=loss)
+    return problem.original
+
+
+def test_a_record_says_everything_and_is_read_back(run, tiny):
+    measured = run(ascend)
+    record = measured.record
+    assert read_record(measured.path) == record
+    assert (record.task, record.case, record.method, record.seed) == ("tiny@1", "b-6", "mine", 0)
+    assert record.status == "ok"
+    assert record.requires == ("forget",)
+    assert record.spec_sha == tiny.task.spec_sha
+    assert record.data_fingerprint == tiny.data.fingerprint
+    assert record.forget_sha256 == tiny.forget_sha256(tiny.cases[0])
+    assert [gold.seed for gold in record.golds] == [1, 2]
+    assert record.metrics["delta"].count == 6
+    assert record.metrics["test_accuracy"].count == 60
+    assert record.floor["delta"].count == 2  # ordered pairs of golds
+    assert torch.__version__.startswith(record.versions["torch"])
+    assert record.cost.backward_samples == 18
+    assert record.cost.forward_samples == 18
+    assert record.cost.epochs_equivalent == pytest.approx(18 / 240)
+    assert record.cost.retrain_epochs_equivalent == pytest.approx(3 * 234 / 240)
+    assert record.cost.retrain_seconds > 0
+    assert record.flags == ()
+
+
+def test_numbers_follow_from_saved_weights_by_independent_arithmetic(
+    run, tiny, tiny_store, tmp_path
+):
+    """Delta and activation distance again, from weights and pixels, with torch alone."""
+    weights = tmp_path / "unlearned.safetensors"
+    record = run(ascend, save_weights=weights).record
+    forget, _ = tiny.split(tiny.cases[0])
+    mean = torch.tensor(tiny.task.data.mean).view(1, 3, 1, 1)
+    std = torch.tensor(tiny.task.data.std).view(1, 3, 1, 1)
+    images = (forget.images.float() / 255 - mean) / std
+    files = [weights, *(tiny_store.root / "models" / ref.key / "weights.safetensors"
+                        for ref in tiny.golds(tiny.cases[0]))]  # fmt: skip
+    outputs = []
+    for file in files:
+        model = tiny.fresh(0).eval()
+        model.load_state_dict(safetensors.torch.load(file.read_bytes()))
+        with torch.no_grad():
+            outputs.append(model(images).double())
+    accuracies = [out.argmax(1).eq(forget.labels).double().mean().item() for out in outputs]
+    deltas = [100 * abs(accuracies[0] - gold) for gold in accuracies[1:]]
+    distances = [
+        (outputs[0].softmax(1) - gold.softmax(1)).norm(dim=1).mean().item() for gold in outputs[1:]
+    ]
+    assert record.metrics["delta"].value == pytest.approx(np.mean(deltas), abs=1e-6)
+    assert record.metrics["activation_distance"].value == pytest.approx(
+        np.mean(distances), abs=1e-6
+    )
+
+
+def test_the_readout_lies_beside_and_gives_the_same_metrics(run, tiny, tmp_path):
+    from mubench.record import metrics
+
+    measured = run(ascend)
+    record = measured.record
+    own = parse_readout(measured.path.with_suffix(".npz").read_bytes(), "own")
+    folder = tmp_path / "results" / "tiny" / "golds"
+    references = [
+        parse_readout((folder / f"{gold.key[:16]}.npz").read_bytes(), "gold")
+        for gold in record.golds
+    ]
+    again = metrics.score(own, references)
+    assert {name: score.value for name, score in again.items()} == {
+        name: metric.value for name, metric in record.metrics.items()
+    }
+
+
+def test_same_seed_same_numbers_and_no_second_measurement(run):
+    first = run(ascend)
+    second = run(ascend)
+    assert second.reused
+    assert second.record == first.record
+    third = run(ascend, again=True)
+    assert not third.reused
+    assert third.record.metrics == first.record.metrics
+    assert third.record.readout_sha256 == first.record.readout_sha256
+
+
+@pytest.mark.parametrize("damage", ["json", "npz", "other code"])
+def test_a_record_that_does_not_hold_is_measured_again(run, damage):
+    first = run(ascend)
+    if damage == "json":
+        first.path.write_text(first.path.read_text()[:100])
+    elif damage == "npz":
+        first.path.with_suffix(".npz").write_bytes(b"x")
+    else:
+        changed = json.loads(first.path.read_text()) | {"source_sha256": "1" * 64}
+        first.path.write_text(json.dumps(changed))
+    second = run(ascend)
+    assert not second.reused
+    assert second.record.metrics == first.record.metrics
+
+
+def raising(problem):
+    raise RuntimeError("out of ideas\nand more")
+
+
+def with_nan(problem):
+    with torch.no_grad():
+        next(problem.original.parameters()).fill_(float("nan"))
+    return problem.original
+
+
+def infinite_outputs(problem):
+    with torch.no_grad():
+        for parameter in problem.original.parameters():
+            parameter.fill_(1e30)
+    return problem.original
+
+
+def explode(problem):
+    problem.fine_tune(problem.original, problem.forget, epochs=50, lr=1e12)
+    return problem.original
+
+
+def in_half(problem):
+    return problem.original.half()
+
+
+@pytest.mark.parametrize(
+    ("unlearn", "status", "expected"),
+    [
+        (raising, "error", "RuntimeError: out of ideas"),
+        (lambda p: p.retain, "error", "AccessError: the method touched problem.retain"),
+        (lambda p: p.gold_labels, "error", "AccessError"),
+        (lambda p: None, "error", "returned NoneType, not an nn.Module"),
+        (lambda p: nn.Linear(2, 2), "error", "has no"),
+        (lambda p: nn.Sequential(p.original), "error", "has no"),
+        (in_half, "error", "torch.float16"),
+        (with_nan, "diverged", "not all finite"),
+        (infinite_outputs, "diverged", "finite"),
+        (explode, "diverged", "Diverged: the loss is"),
+    ],
+)
+def test_what_goes_wrong_is_a_record_with_a_status(run, unlearn, status, expected):
+    measured = run(unlearn)
+    record = read_record(measured.path)
+    assert record.status == status
+    assert expected in record.error
+    assert "\n" not in record.error
+    assert record.metrics == {}
+    assert record.readout_sha256 is None
+    assert not measured.path.with_suffix(".npz").exists()
+    assert not run(unlearn).reused  # a failure is never taken for a result
+
+
+def test_a_method_that_needs_an_extra_layer_is_refused(run):
+    def grow(problem):
+        problem.original.extra = nn.Linear(2, 2)
+        return problem.original
+
+    assert "extra" in run(grow).record.error
+
+
+def test_the_scored_network_is_the_harnesss_own(run):
+    """A method cannot bring a forward pass of its own."""
+
+    def cheat(problem):
+        model = problem.original
+        model.forward = lambda images: torch.zeros(len(images), 4)
+        return model
+
+    honest = run(lambda p: p.original).record
+    assert run(method_class(cheat, name="cheat")).record.readout_sha256 == honest.readout_sha256
+
+
+def test_what_a_method_prints_is_not_data(run, capsys):
+    def chatty(problem):
+        print("hello")  # noqa: T201 - the point
+        return problem.original
+
+    run(chatty)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "hello" in captured.err
+
+
+def test_reports_are_scored_after_the_fact(run, tiny, tiny_store):
+    readouts = [
+        parse_readout(cached.gold_readout(tiny, tiny_store, ref), "gold")
+        for ref in tiny.golds(tiny.cases[0])
+    ]
+    mask = torch.tensor([True, False, True, True, False, True])
+
+    def predict(problem):
+        problem.report("easy", mask)
+        return problem.original
+
+    record = run(predict).record
+    expected = np.mean([(r.forget_right_N == mask.numpy()).mean() for r in readouts])
+    assert record.metrics["predictor_label_accuracy"].value == pytest.approx(expected)
+    assert record.reports["easy"] == mask.tolist()
+
+
+def test_controls_see_what_the_golds_get_right(run, tiny, tiny_store):
+    seen = {}
+
+    def look(problem):
+        seen["labels"] = problem.gold_labels
+        return problem.original
+
+    method = method_class(look, ("forget", "gold_labels"))
+    record = run(method).record
+    assert record.status == "ok"
+    assert record.control
+    right = [
+        parse_readout(cached.gold_readout(tiny, tiny_store, ref), "gold").forget_right_N
+        for ref in tiny.golds(tiny.cases[0])
+    ]
+    assert seen["labels"].tolist() == (np.mean(right, axis=0) > 0.5).tolist()
+
+
+def test_a_run_over_budget_is_measured_and_flagged(run):
+    def expensive(problem):
+        problem.fine_tune(problem.original, problem.retain, epochs=2, lr=1e-3)
+        return problem.original
+
+    record = run(expensive, ("retain",)).record
+    assert record.flags == ("over-budget",)  # 2 of 3 epochs, the budget is half
+    assert record.metrics["delta"].count == 6
+
+
+def test_methods_get_a_private_copy_of_the_data(run, tiny):
+    before = tiny.train.images.clone()
+
+    def scribble(problem):
+        problem.forget.images.zero_()
+        problem.retain.images.zero_()
+        problem.holdout.images.zero_()
+        return problem.original
+
+    record = run(scribble, ("forget", "retain", "holdout")).record
+    assert torch.equal(tiny.train.images, before)
+    assert record.metrics["forget_accuracy"].value > 0.5
+    held = tiny.holdout.images.float().mean()
+    assert held > 50
+
+
+@pytest.mark.parametrize("name", ["finetune", "retrain", "original"])
+def test_builtins_run_through_the_same_door(run, name):
+    measured = run(load_method(name))
+    assert measured.record.status == "ok"
+    if name == "original":
+        assert measured.record.cost.epochs_equivalent == 0
+    if name == "retrain":
+        assert measured.record.cost.epochs_equivalent == pytest.approx(3 * 234 / 240)
+
+
+def test_devices_by_name():
+    assert pick_device("cpu").type == "cpu"
+    assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    for name in ("gpu", "meta", "cuda:99"):
+        with pytest.raises(ValueError, match="--device"):
+            pick_device(name)
+
+
+def test_the_clock_waits_for_the_device(monkeypatch, run):
+    """On a device that works on its own, the clock is read only when its queue is empty."""
+    waits = []
+    monkeypatch.setattr(loop, "synchronise", lambda device: waits.append(device))
+    during = []
+
+    def note(problem):
+        during.append(len(waits))
+        return problem.original
+
+    run(note)
+    assert during[0] >= 1
+    assert len(waits) > during[0]

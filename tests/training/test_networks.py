@@ -1,0 +1,299 @@
+import copy
+import re
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mubench.task.spec import ModelSpec
+from mubench.training.networks import build, features, input_layer
+from mubench.training.vit import LocalSelfAttention, ShiftedPatchTokens
+
+K = 7
+SMALL_VIT = {"depth": 2, "heads": 4}
+RESNET = ModelSpec(name="resnet18", width=8)
+ALLCNN = ModelSpec(name="allcnn", width=6)
+VIT = ModelSpec(name="vit", width=24, options=SMALL_VIT)
+MOBILENET = ModelSpec(name="mobilenetv3_small_050")
+TIMM_VIT = ModelSpec(
+    name="vit_tiny_patch16_224",
+    options={"patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 2},
+)
+NETWORKS = [
+    pytest.param(spec, channels, size, id=f"{spec.name}-{channels}x{size}")
+    for spec in (RESNET, ALLCNN, VIT)
+    for channels, size in ((1, 8), (3, 8), (3, 32), (3, 64))
+] + [
+    pytest.param(MOBILENET, 3, 32, id="mobilenet"),
+    pytest.param(TIMM_VIT, 3, 16, id="timm-vit"),
+]
+each_network = pytest.mark.parametrize(("spec", "channels", "size"), NETWORKS)
+each_kind = pytest.mark.parametrize(
+    "spec", [RESNET, ALLCNN, VIT, MOBILENET], ids=lambda spec: spec.name
+)
+
+
+def make(spec: ModelSpec, channels: int = 3, size: int = 8, seed: int = 0) -> nn.Module:
+    return build(spec, num_classes=K, channels=channels, image_size=size, seed=seed)
+
+
+def images(channels: int = 3, size: int = 8, num: int = 5) -> torch.Tensor:
+    return torch.randn(num, channels, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def num_parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def equal_states(one: nn.Module, other: nn.Module) -> bool:
+    states = zip(one.state_dict().items(), other.state_dict().items(), strict=True)
+    return all(a == b and torch.equal(x, y) for (a, x), (b, y) in states)
+
+
+@each_network
+def test_forward_is_the_classifier_on_the_features(spec, channels, size):
+    model = make(spec, channels, size)
+    assert all(module.training for module in model.modules())
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    model.eval()
+    batch = images(channels, size)
+    with torch.no_grad():
+        logits, out = model(batch), features(model, batch)
+        assert logits.shape == (5, K)
+        assert out.ndim == 2 and len(out) == 5
+        *_, classifier = (layer for layer in model.modules() if isinstance(layer, nn.Linear))
+        torch.testing.assert_close(classifier(out), logits)
+        torch.testing.assert_close(model.forward_head(model.forward_features(batch)), logits)
+
+
+@each_network
+def test_all_images_pass_the_input_layer_once(spec, channels, size):
+    model = make(spec, channels, size)
+    passed = []
+    layer = input_layer(model)
+    layer.register_forward_pre_hook(lambda _, inputs: passed.append(len(inputs[0])))
+    model(images(channels, size))
+    features(model, images(channels, size, num=3))
+    assert passed == [5, 3]
+
+
+@each_kind
+def test_finding_the_input_layer_changes_nothing(spec):
+    model = make(spec)
+    body = next(module for module in model.modules() if isinstance(module, nn.Sequential))
+    body.eval()
+    modes = [module.training for module in model.modules()]
+    state, random = copy.deepcopy(model), torch.get_rng_state()
+    passed = []
+    layer = input_layer(model)
+    layer.register_forward_pre_hook(lambda _, inputs: passed.append(inputs))
+    assert input_layer(model) is layer
+    assert passed == []
+    assert len(layer._forward_pre_hooks) == 1
+    assert modes == [module.training for module in model.modules()]
+    assert equal_states(model, state)
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_input_layer_is_behind_the_input_dropout():
+    model = make(ModelSpec(name="allcnn", width=6, options={"dropout": True}))
+    random = torch.get_rng_state()
+    assert isinstance(input_layer(model), nn.Conv2d)
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+@each_kind
+def test_weights_follow_from_the_seed(spec):
+    random = torch.get_rng_state()
+    one = make(spec, seed=2**63 - 1)
+    assert torch.equal(torch.get_rng_state(), random)
+    torch.rand(1)
+    assert equal_states(one, make(spec, seed=2**63 - 1))
+    assert not equal_states(one, make(spec, seed=5))
+
+
+@pytest.mark.parametrize(
+    ("spec", "option"), [(RESNET, {"drop_rate": 0.0}), (ALLCNN, {"dropout": False})]
+)
+def test_saying_a_default_changes_no_weight(spec, option):
+    assert equal_states(make(spec), make(spec.model_copy(update={"options": option})))
+
+
+@each_kind
+def test_a_deep_copy_stands_alone(spec):
+    model = make(spec).eval()
+    twin = copy.deepcopy(model)
+    before = model(images())
+    assert torch.equal(before, twin(images()))
+    assert input_layer(twin) is not input_layer(model)
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.add_(1.0)
+    assert torch.equal(before, model(images()))
+
+
+@each_kind
+@pytest.mark.parametrize("size", [8, 16])
+def test_channels_last_gives_the_same_logits(spec, size):
+    model = make(spec, size=size).eval()
+    batch = images(size=size)
+    with torch.no_grad():
+        logits = model(batch)
+        model.to(memory_format=torch.channels_last)
+        last = model(batch.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(last, logits, rtol=1e-4, atol=1e-4)
+
+
+@each_kind
+def test_trains_under_bfloat16_autocast(spec):
+    model = make(spec)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = model(images())
+    F.cross_entropy(logits.float(), torch.arange(5)).backward()
+    assert logits.isfinite().all()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("resnet18", 11_173_962), ("allcnn", 1_370_986), ("vit", 2_729_878)]
+)
+def test_default_networks_keep_their_size(name, count):
+    model = build(ModelSpec(name=name), num_classes=10, channels=3, image_size=32, seed=0)
+    assert num_parameters(model) == count
+
+
+@pytest.mark.parametrize("name", ["resnet18", "allcnn", "vit"])
+def test_width_sets_the_size(name):
+    counts = [num_parameters(make(ModelSpec(name=name, width=width))) for width in (12, 24, 48)]
+    assert counts[0] * 3 < counts[1] < counts[2] / 3
+
+
+def test_resnet18_width_is_that_of_its_first_stage():
+    model = make(RESNET)
+    widths = [stage[-1].conv2.out_channels for stage in (model.layer1, model.layer4)]
+    assert widths == [8, 64]
+    assert model.layer1[0].downsample is None
+    assert features(model.eval(), images()).shape == (5, 64)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet26"])
+@pytest.mark.parametrize(
+    ("size", "kernel_and_stride", "map_size"), [(32, (3, 1), 4), (64, (3, 1), 8), (72, (7, 2), 3)]
+)
+def test_small_images_get_the_cifar_stem(name, size, kernel_and_stride, map_size):
+    model = make(ModelSpec(name=name), size=size)
+    assert (model.conv1.kernel_size[0], model.conv1.stride[0]) == kernel_and_stride
+    assert isinstance(model.maxpool, nn.Identity) == (size <= 64)
+    assert model.forward_features(images(size=size, num=2)).shape[-1] == map_size
+
+
+def test_deep_stems_stay_as_timm_has_them():
+    model = make(ModelSpec(name="resnet10t"), size=32)
+    assert isinstance(model.conv1, nn.Sequential)
+
+
+def naive_patches(image_CHW: torch.Tensor, patch: int) -> torch.Tensor:
+    channels, size, _ = image_CHW.shape
+    half = patch // 2
+    tokens = []
+    for row in range(0, size, patch):
+        for column in range(0, size, patch):
+            values = []
+            for down, right in ((0, 0), (-half, -half), (-half, half), (half, -half), (half, half)):
+                for channel in range(channels):
+                    for y in range(row + down, row + down + patch):
+                        for x in range(column + right, column + right + patch):
+                            inside = 0 <= y < size and 0 <= x < size
+                            values.append(image_CHW[channel, y, x].item() if inside else 0.0)
+            tokens.append(values)
+    return torch.tensor(tokens)
+
+
+@pytest.mark.parametrize("patch", [2, 3, 4])
+def test_tokens_are_patches_of_the_image_and_its_diagonal_shifts(patch):
+    tokens = ShiftedPatchTokens(channels=2, dim=6, patch=patch)
+    batch = images(channels=2, size=12, num=2)
+    naive = torch.stack([naive_patches(image, patch) for image in batch])
+    assert torch.equal(tokens.patches(batch), naive)
+    expected = tokens.project(F.layer_norm(naive, naive.shape[-1:]))
+    torch.testing.assert_close(tokens(batch), expected)
+
+
+def test_attention_is_the_plain_formula():
+    torch.manual_seed(0)
+    attention = LocalSelfAttention(dim=12, heads=3, num_tokens=5, dropout=0.0)
+    with torch.no_grad():
+        attention.scale.copy_(torch.tensor([0.3, 1.0, 2.5]))
+    tokens = torch.randn(2, 5, 12, requires_grad=True)
+    out = attention(tokens)
+
+    q, k, v = (tokens @ attention.qkv.weight.T).chunk(3, dim=-1)
+    heads = []
+    for head in range(3):
+        part = slice(4 * head, 4 * head + 4)
+        scores = attention.scale[head] * q[..., part] @ k[..., part].transpose(1, 2)
+        scores = scores.masked_fill(torch.eye(5, dtype=torch.bool), float("-inf"))
+        heads.append(scores.softmax(-1) @ v[..., part])
+    plain = F.linear(torch.cat(heads, -1), attention.project.weight, attention.project.bias)
+    torch.testing.assert_close(out, plain)
+
+    wanted = [tokens, *attention.parameters()]
+    weights = torch.randn_like(out)
+    grads = torch.autograd.grad((out * weights).sum(), wanted)
+    plain_grads = torch.autograd.grad((plain * weights).sum(), wanted)
+    torch.testing.assert_close(grads, plain_grads, rtol=1e-4, atol=1e-5)
+
+
+def test_temperature_starts_at_the_root_of_the_head_size():
+    attention = LocalSelfAttention(dim=32, heads=2, num_tokens=5, dropout=0.0)
+    torch.testing.assert_close(1 / attention.scale, torch.full((2,), 4.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("allcnn", {"dropout": True}),
+        ("vit", {**SMALL_VIT, "dropout": 0.5}),
+        ("vit", {**SMALL_VIT, "drop_path": 0.5}),
+        ("resnet18", {"drop_rate": 0.5}),
+    ],
+)
+def test_dropout_is_off_unless_asked_for(name, options):
+    rest = SMALL_VIT if name == "vit" else {}
+    batch = images()
+    for given, random in ((options, True), (rest, False)):
+        model = make(ModelSpec(name=name, width=24, options=given))
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        assert torch.equal(model(batch), model(batch)) != random
+        model.eval()
+        assert torch.equal(model(batch), model(batch))
+
+
+@pytest.mark.parametrize(
+    ("fields", "size", "message"),
+    [
+        ({"name": "resnet81"}, 8, r"unknown model 'resnet81'; did you mean 'resnet18'\?"),
+        ({"name": "alcnn"}, 8, r"did you mean 'allcnn'\?"),
+        ({"name": "hf-hub:some/net"}, 8, "unknown model"),
+        ({"name": "vit", "options": {"dept": 3}}, 8, r"takes depth, .*dept: unknown; .* 'depth'"),
+        ({"name": "vit", "options": {"depth": "3", "dropout": 1.0}}, 8, "depth: .*dropout: "),
+        ({"name": "allcnn", "options": {"depth": 3}}, 8, r"takes dropout:\n  depth: unknown\."),
+        ({"name": "resnet18", "options": {"drop": 0.1}}, 8, "takes .*drop_rate.* drop: unknown"),
+        ({"name": "resnet18", "options": {"checkpoint_path": "x"}}, 8, "checkpoint_path: unknown"),
+        ({"name": "resnet18", "options": {"stem_width": 8}}, 8, "stem_width: unknown"),
+        ({"name": "resnet18", "options": {"global_pool": "x"}}, 8, "cannot make 'resnet18' with"),
+        ({"name": "resnet18", "width": 9}, 8, "odd width"),
+        ({"name": "resnet26", "width": 8}, 8, "leave `width` out"),
+        ({"name": "inception_v3"}, 16, "cannot make 'inception_v3' .* 16x16 images"),
+        ({"name": "vit"}, 10, "set the option `patch` to a divisor of 10"),
+        ({"name": "vit", "width": 64}, 8, "set the option `heads` to a divisor of 64"),
+    ],
+)
+def test_a_wrong_spec_is_one_clear_error(fields, size, message):
+    with pytest.raises(ValueError) as error:
+        make(ModelSpec(**fields), size=size)
+    assert re.search(message, str(error.value), re.DOTALL)
