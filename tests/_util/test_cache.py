@@ -1,10 +1,11 @@
+"""The cache: entries that are whole or not there, made once by two processes."""
+
 import multiprocessing
 import time
 
 import pytest
 
 from mubench._util.cache import Store
-from mubench._util.files import write_atomic
 
 
 @pytest.fixture
@@ -64,14 +65,6 @@ def test_a_crash_while_writing_leaves_no_entry_and_is_swept_up(store, monkeypatc
     assert list((store.root / "models").glob("*.tmp"))
     with store.lock("models", "k"):
         assert not list((store.root / "models").glob("*.tmp"))
-
-
-def test_write_atomic_replaces_whole_files(tmp_path):
-    path = tmp_path / "deep" / "file"
-    write_atomic(path, b"one")
-    write_atomic(path, b"two")
-    assert path.read_bytes() == b"two"
-    assert [p.name for p in path.parent.iterdir()] == ["file"]
 
 
 def _make_once(root, made):

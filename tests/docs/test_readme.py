@@ -61,7 +61,7 @@ def test_every_command_on_digits_runs(tmp_path, monkeypatch):
     first = SETUP[0].rpartition(".venv/bin/")[2]
     for line in [first, *COMMANDS]:
         if "cifar" in line:
-            continue  # run by test_real, with a recipe that fits a test
+            continue  # run by tests/real, with a recipe that fits a test
         if line.startswith("mubench regress baseline"):
             shutil.copytree("results", "baseline")
         result = runner.invoke(main, shlex.split(line)[1:])

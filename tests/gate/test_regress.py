@@ -1,39 +1,12 @@
-import json
+"""New records against a baseline: what is worse, dearer or failing, and what is not."""
+
 import shutil
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from mubench.cli.main import main
-from mubench.gate.regress import compare
-from mubench.record.check import read_results
 from mubench.record.readout import parse_readout
-from tests.helpers.lab import Lab, make_task, spec_text
-
-CLASSES = tuple("abcdefghij")
-
-
-@pytest.fixture
-def task():
-    return make_task(classes=CLASSES, sizes=(40,))
-
-
-@pytest.fixture
-def lab(tmp_path, task):
-    return Lab(tmp_path / "baseline", task)
-
-
-def fresh_lab(lab, tmp_path, name="new"):
-    return Lab(tmp_path / name, lab.task)
-
-
-def judged(lab, other, **options):
-    comparison = compare(
-        lab.results, read_results(lab.results, [lab.task]),
-        other.results, read_results(other.results, [lab.task]), **options,
-    )  # fmt: skip
-    return comparison, {finding.measure for finding in comparison.regressions}
+from tests.helpers.comparisons import CLASSES, fresh_lab, judged
 
 
 def flipped(path, points):
@@ -87,44 +60,6 @@ def test_better_is_no_regression(lab, tmp_path):
     lab.add_entry("m", accuracy=0.95, knowledge=0.5)
     new.add_entry("m", accuracy=0.72, knowledge=0.8)
     assert not judged(lab, new)[1]
-
-
-def noisy(lab, case, seed):
-    """A run whose accuracy and knowledge depend on its seed, by more than its samples explain."""
-    rng = np.random.default_rng([9, seed, lab.cases.index(case)])
-    accuracy = float(np.clip(0.8 + rng.normal(0, 0.05), 0, 1))
-    return lab.readout(case, rng, accuracy, 0.6, test_accuracy=0.8 + rng.normal(0, 0.01))
-
-
-def test_seed_noise_is_quiet(lab, tmp_path):
-    for case in lab.cases:
-        lab.add("m", case, readout=noisy(lab, case, 0))
-    alarms = 0
-    for seed in range(1, 21):
-        new = fresh_lab(lab, tmp_path, f"new-{seed}")
-        for case in lab.cases:
-            new.add("m", case, seed, readout=noisy(lab, case, seed))
-        alarms += bool(judged(lab, new)[1])
-    assert alarms <= 1
-
-
-def test_one_case_with_another_seed_tells_nothing_of_quality(lab, tmp_path):
-    new = fresh_lab(lab, tmp_path)
-    lab.add("m", "a-40", 0, accuracy=0.7)
-    new.add("m", "a-40", 1, accuracy=1.0)
-    comparison, worse = judged(lab, new)
-    assert not worse
-    assert {f.note for f in comparison.findings if f.measure == "delta"} == {
-        "cannot tell: other seeds or machine"
-    }
-
-
-def test_several_seeds_tell_what_a_seed_does(lab, tmp_path):
-    new = fresh_lab(lab, tmp_path)
-    for seed in range(4):
-        lab.add("m", "a-40", seed, accuracy=0.8)
-        new.add("m", "a-40", 10 + seed, accuracy=1.0)
-    assert "delta" in judged(lab, new)[1]
 
 
 def test_another_machine_is_like_another_seed(lab, tmp_path):
@@ -194,53 +129,3 @@ def test_what_only_one_side_has(lab, tmp_path):
         other = fresh_lab(lab, tmp_path, "other")
         other.add("o", "a-40")
         judged(lab, other)
-
-
-@pytest.fixture
-def call(lab, tmp_path):
-    (tmp_path / "made.toml").write_text(spec_text(classes=CLASSES, sizes=(40,)))
-
-    def call(*arguments):
-        folders = [str(lab.results), str(tmp_path / "new")]
-        task = ["--task", str(tmp_path / "made.toml")]
-        return CliRunner().invoke(main, ["regress", *folders, *task, *arguments])
-
-    return call
-
-
-def test_command(lab, tmp_path, call):
-    lab.add_entry("m")
-    new = fresh_lab(lab, tmp_path)
-    new.add_entry("m", forward_samples=2000, backward_samples=2000)
-    table = call()
-    assert table.exit_code == 1
-    assert "m (" in table.stdout
-    assert "DEARER" in table.stdout
-    assert "Worse: the mean over cases" in table.stdout
-    markdown = call("--format", "markdown")
-    assert markdown.exit_code == 1
-    assert markdown.stdout.startswith("### mubench regress: regression")
-    assert "worst case a-40: epochs_equivalent" in markdown.stdout
-    content = json.loads(call("--format", "json").stdout)
-    assert [found["measure"] for found in content["regressions"]] == ["epochs_equivalent"]
-
-
-def test_command_passes(lab, tmp_path, call):
-    lab.add_entry("m")
-    shutil.copytree(lab.results, tmp_path / "new")
-    assert call().exit_code == 0
-    assert call("--format", "markdown").stdout.startswith("### mubench regress: no regression")
-
-
-def test_command_rejects(lab, tmp_path, call):
-    path, *_ = lab.add_entry("m")
-    shutil.copytree(lab.results, tmp_path / "new")
-    path.with_suffix(".npz").unlink()
-    result = call()
-    assert result.exit_code == 1
-    assert path.name in result.stdout
-
-
-def test_command_without_records(lab, call):
-    lab.add_entry("m")
-    assert call().exit_code == 2

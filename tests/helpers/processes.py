@@ -1,8 +1,10 @@
 """The processes of a test run, known by a word in their environment."""
 
 import os
+import sys
 from pathlib import Path
 
+ON_LINUX = sys.platform == "linux"
 TOKEN = f"TOKEN_OF_TEST_{os.getpid()}"
 
 

@@ -1,3 +1,5 @@
+"""The problem that a method sees: its access, its meter and its helpers."""
+
 from copy import deepcopy
 
 import pytest

@@ -4,18 +4,15 @@ import re
 import shutil
 import subprocess
 import tomllib
-from pathlib import Path
 
 import pytest
-import yaml
-from click.testing import CliRunner
 
-from mubench.cli.main import main
 from mubench.method import scaffold
-from mubench.method.discovery import available_methods, load_method
+from mubench.method.discovery import load_method
 from mubench.method.parameters import configure
 from tests.helpers.packages import install, succeed
 from tests.helpers.places import ROOT
+from tests.helpers.workflows import commands
 
 HOUSE = ROOT / "pyproject.toml"
 
@@ -24,36 +21,6 @@ HOUSE = ROOT / "pyproject.toml"
 def folder(tmp_path):
     scaffold.new_method("gentle-ascent", tmp_path)
     return tmp_path / "gentle-ascent"
-
-
-def test_the_command_names_what_it_wrote(tmp_path):
-    result = CliRunner().invoke(main, ["new-method", "gentle-ascent", "--dir", str(tmp_path)])
-    assert result.exit_code == 0
-    written = [Path(line) for line in result.stdout.splitlines()]
-    assert len(written) == len(scaffold.FILES)
-    assert all(path.is_file() and path.is_relative_to(tmp_path) for path in written)
-    assert not any(re.search(r"\$[a-z]", path.read_text()) for path in written)
-    assert "edit gentle_ascent.py" in result.stderr
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("Gentle", "in small letters, not 'Gentle'"),
-        ("gentle_ascent", "is named like gentle-ascent"),
-        ("../up", "is named like"),
-        ("class", "is named like"),
-        ("torch", "would hide the module 'torch'"),
-        ("finetune", "mubench has a method 'finetune' already"),
-        ("taken", "already: choose another name or --dir"),
-    ],
-)
-def test_names_that_cannot_be_are_refused(tmp_path, name, expected):
-    (tmp_path / "taken").mkdir()
-    result = CliRunner().invoke(main, ["new-method", name, "--dir", str(tmp_path)])
-    assert result.exit_code == 2
-    assert expected in " ".join(result.stderr.split())
-    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
 def test_the_method_can_be_named_by_its_file(folder):
@@ -90,47 +57,9 @@ def test_it_reads_like_the_house(folder):
         subprocess.run([*house, "gentle_ascent.py", "tests"], cwd=folder, check=True)
 
 
-def commands(workflow):
-    """The shell commands of a workflow, job by job."""
-    jobs = yaml.safe_load(workflow.read_text())["jobs"]
-    return [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
-
-
 def test_the_workflow_installs_tests_and_measures(folder):
     steps = commands(folder / ".github/workflows/check.yml")
     assert [step.split()[0] for step in steps] == ["pip", "pip", "pytest", "mubench", "mubench"]
-
-
-def test_the_houses_own_workflow_runs_what_developers_run():
-    workflow = HOUSE.parent / ".github/workflows/ci.yml"
-    if not workflow.is_file():
-        pytest.skip("runs from an installed wheel")
-    first, _, last = commands(workflow)
-    assert first == ".ci/run"
-    assert "mubench verify leaderboard/results --base" in last
-
-
-@pytest.mark.slow
-def test_the_houses_own_gate_works(tmp_path, own_cache):
-    """All but what installs, on the first method and seed of its grid."""
-    workflow = HOUSE.parent / ".github/workflows/regress.yml"
-    if not workflow.is_file():
-        pytest.skip("runs from an installed wheel")
-    grid = tomllib.loads((workflow.parent.parent / "regress.toml").read_text())
-    known = available_methods()
-    assert all(method in known for method in grid["methods"])
-    first = {name: values[:1] for name, values in grid.items()}
-    before = tmp_path / "before/.github/regress.toml"
-    before.parent.mkdir(parents=True)
-    before.write_text("".join(f"{name} = {values}\n" for name, values in first.items()))
-    summary = tmp_path / "summary.md"
-    lines = [step for step in commands(workflow) if "pip" not in step]
-    assert len(lines) == 3
-    for line in lines:
-        line = re.sub("(old|new)/bin/", "", line)
-        succeed("bash", "-euo", "pipefail", "-c", line, cwd=tmp_path,
-                GITHUB_STEP_SUMMARY=str(summary))  # fmt: skip
-    assert "finetune" in summary.read_text()
 
 
 @pytest.mark.slow

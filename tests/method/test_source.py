@@ -1,4 +1,4 @@
-"""What a method is made of."""
+"""What a method is made of, and its hash."""
 
 import sys
 
@@ -6,6 +6,7 @@ import pytest
 
 from mubench.method.discovery import load_method
 from mubench.method.source import source_files, source_sha
+from tests.helpers.methods import PLUGIN
 
 CLASS = """
 from dataclasses import dataclass
@@ -72,3 +73,12 @@ def test_builtin_methods_have_a_source_each():
     assert [path.name for path in finetune.files] == ["__init__.py", "finetune.py"]
     assert {"_tmu_twin.py", "_tmu_features.py", "tmu.py"} < {path.name for path in tmu.files}
     assert tmu.source_sha != finetune.source_sha
+
+
+def test_the_source_hash_follows_the_source(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(PLUGIN)
+    before = load_method(f"{file}:MyMethod").source_sha
+    assert load_method(f"{file}:MyMethod").source_sha == before
+    file.write_text(PLUGIN + "\n# changed\n")
+    assert load_method(f"{file}:MyMethod").source_sha != before

@@ -1,3 +1,5 @@
+"""Membership inference: chance, bounds, folds, and agreement with scikit-learn."""
+
 import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score

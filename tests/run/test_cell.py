@@ -9,25 +9,10 @@ import torch
 from torch import nn
 
 from mubench.gold import cached
-from mubench.method.discovery import MethodClass, load_method
-from mubench.method.parameters import configure
+from mubench.method.discovery import load_method
 from mubench.record.folder import read_record
 from mubench.record.readout import parse_readout
-from mubench.run.cell import Cell, measure
-from mubench.run.machine import pick_device
-from mubench.training import loop
 from tests.helpers.methods import method_class
-
-
-@pytest.fixture
-def run(tiny, tiny_store, tmp_path):
-    def run_it(unlearn, requires=("forget",), **options):
-        method = unlearn if isinstance(unlearn, MethodClass) else method_class(unlearn, requires)
-        seed = options.pop("seed", 0)
-        cell = Cell(tiny.cases[0], method, configure(method, {}), seed)
-        return measure(tiny, tiny_store, cell, tmp_path / "results", **options)
-
-    return run_it
 
 
 def ascend(problem):
@@ -286,26 +271,3 @@ def test_builtins_run_through_the_same_door(run, name):
         assert measured.record.cost.epochs_equivalent == 0
     if name == "retrain":
         assert measured.record.cost.epochs_equivalent == pytest.approx(3 * 234 / 240)
-
-
-def test_devices_by_name():
-    assert pick_device("cpu").type == "cpu"
-    assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-    for name in ("gpu", "meta", "cuda:99"):
-        with pytest.raises(ValueError, match="--device"):
-            pick_device(name)
-
-
-def test_the_clock_waits_for_the_device(monkeypatch, run):
-    """On a device that works on its own, the clock is read only when its queue is empty."""
-    waits = []
-    monkeypatch.setattr(loop, "synchronise", lambda device: waits.append(device))
-    during = []
-
-    def note(problem):
-        during.append(len(waits))
-        return problem.original
-
-    run(note)
-    assert during[0] >= 1
-    assert len(waits) > during[0]

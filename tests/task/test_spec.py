@@ -1,3 +1,5 @@
+"""Task specs: what a file may say, its identity, its cases, and the tasks that are installed."""
+
 import json
 
 import pytest

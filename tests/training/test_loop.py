@@ -1,3 +1,5 @@
+"""The training loop: its bits, its schedules and batches, and predictions."""
+
 import dataclasses
 
 import pytest

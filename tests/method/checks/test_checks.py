@@ -2,18 +2,15 @@
 
 import re
 import time
-from pathlib import Path
 
 import pytest
-import torch
-from click.testing import CliRunner
 
-from mubench.cli.main import main
 from mubench.method.checks.checks import CHECKS, CheckFailure, check_method, run_checks
-from mubench.method.checks.trial_run import CASES, PIPELINE, RECIPE, Trial, fresh, stage
+from mubench.method.checks.trial_run import stage
 from mubench.method.discovery import available_methods, load_method
 from mubench.record import metrics
 from mubench.training import loop
+from tests.helpers.defects import RETURN, before_return, write
 from tests.helpers.places import BAD_PLUGINS
 
 SECONDS = 5
@@ -27,53 +24,6 @@ def test_every_installed_method_conforms(name):
     assert not failed
     # of this process, not of the wall: other tests may run beside it
     assert time.process_time() - started < SECONDS
-
-
-# ---- each check finds its defect ----------------------------------------------------------------
-
-GOOD = '''
-"""A method."""
-import gc
-import os
-import random
-import socket
-import subprocess
-import sys
-import warnings
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, ClassVar
-
-import numpy as np
-import torch
-from annotated_types import Gt
-from torch import nn
-
-import mubench.training.loop
-from mubench._util.cache import cache_root
-
-STATE = []
-
-@dataclass(frozen=True, kw_only=True)
-class Mine:
-    """Fine-tunes on D_f."""
-
-    requires: ClassVar[frozenset[str]] = frozenset({"forget", "retain"})
-    lr: Annotated[float, Gt(0)] = 0.01  # step size
-
-    def unlearn(self, problem):
-        forget, retain = problem.forget, problem.retain
-        model = problem.original
-        problem.fine_tune(model, forget, epochs=2, lr=self.lr)
-        return model
-'''
-
-RETURN = "        return model\n"
-START = "        model = problem.original\n"
-
-
-def before_return(line):
-    return {RETURN: f"        {line}\n{RETURN}"}
 
 
 DEFECTS = [
@@ -142,16 +92,6 @@ DEFECTS = [
 ]  # fmt: skip
 
 
-def write(folder, changes):
-    text = GOOD
-    for old, new in changes.items():
-        assert text.count(old) == 1, old
-        text = text.replace(old, new)
-    file = folder / "mine.py"
-    file.write_text(text)
-    return f"{file}:Mine"
-
-
 def test_the_good_method_is_good(tmp_path):
     assert {result.status for result in run_checks(write(tmp_path, {}))} == {"ok"}
 
@@ -198,20 +138,6 @@ def test_bad_plugins_are_found_out(plugin, check, monkeypatch):
     )
 
 
-def test_watching_leaves_nothing_behind(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    before = torch.get_num_threads(), torch.get_default_dtype(), torch.random.get_rng_state()
-    list(run_checks(f"{BAD_PLUGINS / 'changes_settings.py'}:Bad"))
-    after = torch.get_num_threads(), torch.get_default_dtype(), torch.random.get_rng_state()
-    assert before[:2] == after[:2]
-    assert torch.equal(before[2], after[2])
-    assert Path.cwd() == tmp_path
-    assert not list(tmp_path.iterdir())
-
-
-# ---- what is expected ---------------------------------------------------------------------------
-
-
 NOOP = {"problem.fine_tune": "0 and problem.fine_tune"}
 REASON = {"check_changes_weights": "does nothing"}
 
@@ -243,46 +169,3 @@ def test_an_instance_is_checked_with_its_parameters(tmp_path):
     check_method(method(lr=0.02))
     with pytest.raises(CheckFailure, match="Diverged"):
         check_method(method(lr=1e30))
-
-
-# ---- the problem --------------------------------------------------------------------------------
-
-
-def test_the_problem_bites():
-    train = stage().train
-    right = loop.predict(stage().original, train, PIPELINE).argmax(1).eq(train.labels)
-    assert right.float().mean() > 0.75
-    held_out = stage().holdout
-    right = loop.predict(stage().original, held_out, PIPELINE).argmax(1).eq(held_out.labels)
-    assert 0.5 < right.float().mean() < 0.9
-    sizes = {name: len(positions(train.labels)) for name, positions in CASES.items()}
-    assert sizes["one"] == 1
-    assert sizes["ragged"] % RECIPE.batch_size == 1
-    assert (len(train) - sizes["ragged"]) % RECIPE.batch_size == 1
-    with pytest.raises(ValueError, match="more than 1 value per channel"):
-        fresh(0)(torch.zeros(1, 3, 4, 4))
-
-
-def test_a_run_is_made_once():
-    trial = Trial(load_method("original").cls())
-    assert trial.run() is trial.run()
-    assert trial.run() is not trial.run(repeat=1)
-
-
-# ---- the command --------------------------------------------------------------------------------
-
-
-def test_the_command(tmp_path):
-    def call(*changes):
-        return CliRunner().invoke(main, ["check", write(tmp_path, *changes)])
-
-    good = call({})
-    assert good.exit_code == 0
-    assert good.stdout.count("\n") == len(CHECKS)
-    bad = call(before_return("print('hello')"))
-    assert bad.exit_code == 1
-    assert "failed    check_prints_nothing: unlearn() prints 'hello'" in bad.stdout
-    assert "1 of 19 checks failed" in bad.stderr
-    raises = call({RETURN: "        1 / 0\n"})
-    assert "unreached 9 more checks: unlearn() raises" in raises.stdout
-    assert call({"import gc": "import no_such_thing"}).exit_code == 2

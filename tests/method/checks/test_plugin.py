@@ -1,4 +1,4 @@
-"""A third party's package, `tests/plugin`, and ways in which one can be broken."""
+"""A third party's package, `tests/data/plugin`, and ways in which one can be broken."""
 
 import os
 import shutil

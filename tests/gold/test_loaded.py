@@ -1,0 +1,50 @@
+"""A task with its data: its cases, their sets, the readout of a model."""
+
+import numpy as np
+import pytest
+import torch
+
+from mubench._util.errors import UserError
+from mubench.gold import cached, loaded
+from mubench.gold.loaded import load_once
+from mubench.record.readout import parse_readout
+
+
+def test_the_readout_is_what_the_weights_say(tiny, tiny_store):
+    case = tiny.cases[0]
+    ref = tiny.golds(case)[0]
+    readout = parse_readout(cached.gold_readout(tiny, tiny_store, ref), "gold")
+    model = cached.load_weights(tiny, tiny_store, ref)
+    forget, retain = tiny.split(case)
+    with torch.no_grad():
+        logits = model(tiny.pipeline.normalise(forget.images))
+        correct = model(tiny.pipeline.normalise(retain.images)).argmax(1).eq(retain.labels).sum()
+    assert np.allclose(readout.forget_logits_NK, logits.numpy(), atol=1e-5)
+    assert readout.forget_labels_N.tolist() == forget.labels.tolist()
+    assert (readout.retain_correct, readout.retain_total) == (int(correct), 234)
+    assert len(readout.test_labels_M) == len(tiny.test) == 60
+
+
+def test_d_f_and_d_r_of_a_case_make_up_d(tiny):
+    for case in tiny.cases:
+        forget, retain = tiny.split(case)
+        assert len(forget) == int(case.id.rpartition("-")[2])
+        assert len(set(forget.labels.tolist())) == 1
+        images = sorted(bytes(image.numpy()) for image in (*forget.images, *retain.images))
+        assert images == sorted(bytes(image.numpy()) for image in tiny.train.images)
+
+
+def test_a_case_that_is_none_is_named_with_those_that_are(tiny):
+    assert tiny.case("d-6") in tiny.cases
+    with pytest.raises(UserError, match=r"no case 'b-7'; did you mean 'b-6'\? It has .*d-12"):
+        tiny.case("b-7")
+
+
+def test_data_is_read_once_for_each_task(tiny_task, monkeypatch):
+    monkeypatch.setattr(loaded, "_last_loaded", None)
+    cpu = torch.device("cpu")
+    first = load_once(tiny_task, cpu)
+    assert load_once(tiny_task, cpu) is first
+    other = load_once(tiny_task.model_copy(update={"name": "another"}), cpu)
+    assert other is not first
+    assert other.task.name == "another"

@@ -1,0 +1,49 @@
+"""Four noisy patterns that are learned in a second, for methods to unlearn."""
+
+import torch
+from mubench_methods.tmu import TMU  # noqa: TID251 - of the tests of built-in methods only
+from torch import nn
+
+from mubench.method.problem import Problem
+from mubench.task.data import Samples
+from mubench.task.spec import DataSpec, ModelSpec, TrainSpec
+from mubench.training import networks
+from mubench.training.loop import Pipeline
+
+CLASSES, SIZE, PER_CLASS = 4, 8, 80
+CPU = torch.device("cpu")
+DATA = DataSpec(name="noisy", kind="folder", image_size=SIZE, mean=(0.5,) * 3, std=(0.25,) * 3)
+RECIPE = TrainSpec(
+    epochs=10, batch_size=32, optimizer="sgd", lr=0.1, weight_decay=5e-4, schedule="one-cycle"
+)
+PIPELINE = Pipeline(DATA, RECIPE, CPU)
+
+QUICK_TMU = TMU(replay_share=0.2, twin_pool=2, twin_epochs=2)
+
+
+def build(seed: int) -> nn.Module:
+    spec = ModelSpec(name="allcnn", width=8)
+    return networks.build(spec, num_classes=CLASSES, channels=3, image_size=SIZE, seed=seed)
+
+
+def draw(per_class: int, seed: int) -> Samples:
+    """A pattern of each class under so much noise that about a fifth cannot be told."""
+    pattern = torch.rand(CLASSES, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(CLASSES).repeat(per_class)
+    noise = torch.randn(len(labels), 3, SIZE, SIZE, generator=generator)
+    images = 128 + 40 * (pattern[labels] - 0.5) + 40 * noise
+    return Samples(images.clamp(0, 255).to(torch.uint8), labels)
+
+
+TRAIN, HOLDOUT, TEST = draw(PER_CLASS, 1), draw(40, 2), draw(100, 3)
+
+ALL = {"forget", "retain", "holdout", "gold_labels"}
+
+
+def accuracy(problem: Problem, model: nn.Module, samples: Samples) -> float:
+    return problem.correct(model, samples).float().mean().item()
+
+
+def weights(model: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in [*model.parameters(), *model.buffers()]])

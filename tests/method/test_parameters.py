@@ -1,0 +1,64 @@
+"""A method's parameters: settings read, checked, told back and described."""
+
+import pytest
+
+from mubench.method.discovery import available_methods, load_method
+from mubench.method.parameters import (
+    configure,
+    describe_parameters,
+    parse_settings,
+    resolved_parameters,
+)
+
+
+def test_settings_are_toml_values_else_strings():
+    assert parse_settings(["lr=1e-3", "n=3", "on=true", "mode=cosine", "xs=[1, 2]"]) == {
+        "lr": 1e-3, "n": 3, "on": True, "mode": "cosine", "xs": [1, 2],
+    }  # fmt: skip
+    assert parse_settings(["inner.depth=2", "inner.name=x", "a-b=1"]) == {
+        "inner": {"depth": 2, "name": "x"},
+        "a_b": 1,
+    }
+
+
+@pytest.mark.parametrize("settings", [["lr"], ["=1"], ["lr=1", "lr=2"], ["a=1", "a.b=2"]])
+def test_settings_that_say_nothing_or_two_things_are_refused(settings):
+    with pytest.raises(ValueError, match="--set"):
+        parse_settings(settings)
+
+
+def test_parameters_round_trip(plugin):
+    instance = configure(plugin, {"lr": "1e-3", "mode": "b", "inner": {"depth": 4}})
+    assert resolved_parameters(instance) == {
+        "lr": 0.001, "mode": "b", "epochs": None, "inner": {"depth": 4},
+    }  # fmt: skip
+    assert configure(plugin, resolved_parameters(instance)) == instance
+
+
+def test_all_mistakes_in_parameters_come_at_once(plugin):
+    settings = {"lrr": 1, "lr": -1, "mode": "c", "inner": {"dpeth": 1}}
+    with pytest.raises(ValueError, match="no parameter") as caught:
+        configure(plugin, settings)
+    message = str(caught.value)
+    assert "my-method has no parameter 'lrr'; did you mean 'lr'?" in message
+    assert "my-method.lr: Input should be greater than 0, got -1" in message
+    assert "my-method.mode" in message
+    assert "my-method.inner has no parameter 'dpeth'; did you mean 'depth'?" in message
+
+
+def test_parameters_are_described_by_their_comments(plugin):
+    rows = {p.name: p for p in describe_parameters(plugin.cls)}
+    assert rows["lr"].type == "float > 0"
+    assert rows["lr"].meaning == "step size"
+    assert rows["mode"].meaning == "which way, told on two lines"
+    assert rows["mode"].type == "'a' | 'b'"
+    assert rows["epochs"].type == "int | None"
+    assert (rows["inner.depth"].default, rows["inner.depth"].meaning) == (1, "how deep")
+
+
+@pytest.mark.parametrize("name", sorted(available_methods()))
+def test_every_builtin_parameter_has_a_meaning(name):
+    method = load_method(name)
+    assert method.summary
+    for parameter in describe_parameters(method.cls):
+        assert parameter.meaning, f"{name}.{parameter.name}"

@@ -1,0 +1,39 @@
+"""Records are read as written, where they belong, and what is no record is named."""
+
+import pytest
+
+from mubench._util.errors import DoesNotHold
+from mubench.record.folder import gold_path, read_record, record_file, record_path, write_record
+from tests.helpers.rejections import only_rejected
+
+
+def test_not_json(lab):
+    path, *_ = lab.add_entry("m")
+    path.write_bytes(b"\xff{")
+    assert only_rejected(lab, path).startswith(f"{path.name} is not a record: Invalid JSON")
+
+
+def test_a_record_is_read_as_written(lab):
+    path = lab.add("m", "a-50")
+    record = read_record(path)
+    assert path == record_path(lab.results, record) == lab.results / record_file(record)
+    text, readout = path.read_bytes(), path.with_suffix(".npz").read_bytes()
+    path.unlink()
+    assert write_record(lab.results, record, readout) == path
+    assert (path.read_bytes(), read_record(path)) == (text, record)
+    assert all(gold_path(lab.results, record, gold).is_file() for gold in record.golds)
+
+
+def test_a_record_without_a_readout_leaves_no_older_one(lab):
+    path = lab.add("m", "a-50")
+    failed = read_record(path).model_copy(update={"status": "error", "readout_sha256": None})
+    assert write_record(lab.results, failed, None) == path
+    assert not path.with_suffix(".npz").exists()
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(DoesNotHold, match=r"gone\.json cannot be read: No such file"):
+        read_record(tmp_path / "gone.json")
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(DoesNotHold, match=r"folder\.json cannot be read"):
+        read_record(tmp_path / "folder.json")

@@ -1,0 +1,101 @@
+"""The process that forks: memory of each run, and nothing outlives one."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mubench.run.cell import Cell, measure
+from mubench.run.isolation import host
+from mubench.run.isolation.host import Isolation
+from tests.helpers.methods import bad
+from tests.helpers.processes import ON_LINUX, TOKEN, tokened
+
+
+def test_the_peak_memory_is_the_methods_own(run, tmp_path):
+    source = tmp_path / "large.py"
+    source.write_text(
+        """
+from dataclasses import dataclass
+from typing import ClassVar
+import torch
+@dataclass(frozen=True, kw_only=True)
+class Large:
+    requires: ClassVar[frozenset[str]] = frozenset({"forget"})
+    def unlearn(self, problem):
+        torch.ones(2**28)
+        return problem.original
+"""
+    )
+    small = run("original").record.cost.peak_memory_bytes
+    large = run(f"{source}:Large").record.cost.peak_memory_bytes
+    assert 0.9 * 2**30 < large - small < 1.2 * 2**30
+
+
+@pytest.mark.skipif(not ON_LINUX, reason="elsewhere only process groups are swept")
+def test_without_namespaces_processes_are_walled_in_all_the_same(
+    tiny, tiny_store, results, monkeypatch
+):
+    monkeypatch.setenv(TOKEN, "1")
+    plant = "from mubench.run.isolation import linux\nlinux.enter_namespaces = lambda: 'on purpose'"
+    monkeypatch.setattr(host, "BOOT", host.BOOT.replace("serve(", f"{plant}\nserve("))
+    others = tokened()
+    with Isolation([tiny_store.root, results], memory_bytes=3_000_000_000) as isolation:
+        for name, flags in (("forks", ("left-processes", "no-op")), ("crashes", ())):
+            (method,) = isolation.describe(bad(name))
+            servers = tokened() - others
+            cell = Cell(tiny.cases[0], method, None, 0)
+            record = measure(
+                tiny, tiny_store, cell, results, again=True, isolation=isolation
+            ).record
+            assert record.flags == flags
+            assert tokened() - others <= servers
+        assert isolation.visible == "on purpose"
+        # A method that kills what isolates it harms nobody else either.
+        isolation._process.kill()
+        isolation._process.wait()
+        (method,) = isolation.describe("original")
+        assert method.name == "original"
+    assert tokened() <= others
+
+
+@pytest.mark.skipif(not ON_LINUX, reason="looks for processes in /proc")
+@pytest.mark.slow
+def test_nothing_outlives_a_caller_that_is_killed(tmp_path):
+    script = tmp_path / "caller.py"
+    script.write_text(
+        f"""
+import sys
+from mubench.run.isolation.host import Isolation
+isolation = Isolation()
+(method,) = isolation.describe({bad("hangs")!r})
+child = isolation._child()
+child.say(isolation._request(method.reference, [dict()]))
+child.hear(60)
+print("up", flush=True)
+child.hear(600)
+"""
+    )
+    token = f"CALLER_OF_{TOKEN}"
+    caller = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        env=os.environ | {token: "1"},
+    )
+    with caller:
+        try:
+            assert caller.stdout
+            assert caller.stdout.readline() == b"up\n"
+            mine = tokened(token)
+            assert len(mine) >= 3
+        finally:
+            caller.kill()
+    for _ in range(100):
+        if not any(Path(f"/proc/{pid}").exists() for pid in mine):
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("something is still there")

@@ -1,0 +1,36 @@
+"""Fixtures: a reader of grids of the tiny task, and where its jobs find things."""
+
+import pytest
+
+from mubench._util.errors import UserError
+from mubench.run.isolation.host import Described
+from mubench.run.sweep.grid import read_grid
+from mubench.run.sweep.jobs import Place
+
+
+def described(name, settings=({},), **changes):
+    known = {"lr": 0.1, "epochs": 1}
+    mistakes = [f"{name} has no parameter {key!r}" for s in settings for key in s.keys() - known]
+    if name not in ("finetune", "tmu", "retrain"):
+        mistakes = [f"unknown method {name!r}"]
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+    return [
+        Described(name, s, name, "x", "1", "0" * 64, frozenset(), False, {**known, **s})
+        for s in settings
+    ]
+
+
+@pytest.fixture
+def read(tiny):
+    def load(name):
+        if name != "tiny":
+            raise UserError(f"unknown task {name!r}")
+        return tiny
+
+    return lambda text: read_grid(text, "grid.toml", load, described)
+
+
+@pytest.fixture
+def place(tiny_store, tmp_path) -> Place:
+    return Place(tiny_store.root, tmp_path / "results", "cpu", 2)

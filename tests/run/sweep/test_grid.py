@@ -1,0 +1,91 @@
+"""Reading a grid: the cells it names, and every mistake."""
+
+import pytest
+
+
+def cells(points):
+    return [(p.case.id, p.method.name, p.method.settings, p.seed) for p in points]
+
+
+def test_a_grid_is_the_product_of_what_it_names(read):
+    points = read(
+        """
+        tasks = ["tiny"]
+        methods = ["retrain", {name = "tmu", lr = [0.01, 0.1], epochs = 2}]
+        cases = ["d-6", "b-12"]
+        seeds = [1, 0]
+        """
+    )
+    low, high = {"lr": 0.01, "epochs": 2}, {"lr": 0.1, "epochs": 2}
+    for_each_case = [
+        (name, settings, seed)
+        for name, settings in (("retrain", {}), ("tmu", low), ("tmu", high))
+        for seed in (0, 1)
+    ]
+    assert sorted(cells(points), key=str) == sorted(
+        [(case, *rest) for case in ("b-12", "d-6") for rest in for_each_case], key=str
+    )
+    assert [p.case.id for p in points] == ["b-12"] * 6 + ["d-6"] * 6
+
+
+def test_all_cases_and_seed_0_unless_the_file_says_otherwise(read):
+    text = 'tasks = ["tiny"]\nmethods = ["tmu"]\n'
+    points = read(text)
+    assert [(p.case.id, p.seed) for p in points] == [
+        ("b-12", 0), ("b-6", 0), ("d-12", 0), ("d-6", 0)
+    ]  # fmt: skip
+    assert cells(read(text + 'cases = "all"')) == cells(points)
+
+
+def test_a_parameter_that_is_a_list(read):
+    points = read(
+        'tasks = ["tiny"]\ncases = ["b-6"]\nmethods = [{name = "tmu", lr = [[1, 2], [3]]}]'
+    )
+    assert sorted(p.method.settings["lr"] for p in points) == [[1, 2], [3]]
+
+
+def test_every_mistake_is_reported_at_once(read):
+    with pytest.raises(ValueError) as caught:
+        read(
+            """
+            task = ["tiny"]
+            tasks = ["tiny", "tony", "tiny"]
+            methods = ["tmu", {name = "tmu", lrr = 1}, {lr = 1}, "finetune"]
+            cases = ["b-6", "b-7", "b-6"]
+            seeds = [0, -1]
+            """
+        )
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "grid.toml has 8 mistakes:"
+    expected = [
+        "methods.1: tmu has no parameter 'lrr'",
+        'methods.2: write "tmu", or {name = "tmu", parameter = value}',
+        "seeds.1: Input should be greater than or equal to 0",
+        "task: unknown key; did you mean 'tasks'?",
+        "tasks.1: unknown task 'tony'",
+        "tasks: tiny@1 twice",
+        "cases.1: task tiny has no case 'b-7'; did you mean 'b-6'?",
+        "cases: b-6 twice",
+    ]
+    for line in expected:
+        assert any(found.strip().startswith(line) for found in lines), line
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("tasks = [", "is not TOML"),
+        ("", "tasks: name at least one"),
+        ('tasks = ["tiny"]', "methods: name at least one"),
+        ('tasks = ["tiny"]\nmethods = ["tmu", {name = "tmu", lr = 0.1}]', "twice"),
+        ('tasks = ["tiny"]\nmethods = [{name = "tmu", lrr = [1, 2]}]', "methods.0: tmu has no"),
+        ('tasks = ["tiny"]\nmethods = [{name = "tmu", lr = []}]', "methods.0: lr has no value"),
+        ('tasks = ["tiny"]\nmethods = ["nothing"]', "methods.0: unknown method"),
+        ('tasks = ["tiny"]\nmethods = ["tmu"]\nseeds = [0, 0]', "seeds: 0 twice"),
+        ('tasks = ["tiny"]\nmethods = ["tmu"]\ncases = "some"', "cases: "),
+    ],
+)
+def test_a_mistake_says_where_it_is(read, text, expected):
+    with pytest.raises(ValueError, match=r"grid\.toml") as caught:
+        read(text)
+    assert expected in str(caught.value)

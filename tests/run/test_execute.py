@@ -1,0 +1,105 @@
+"""An attempt at unlearning: what a method is given, its clock, its errors."""
+
+import pytest
+import torch
+
+from mubench.method.problem import AccessError, Meter
+from mubench.run.execute import Inputs, attempt, describe_error
+from mubench.training import loop
+
+
+def test_the_clock_waits_for_the_device(monkeypatch, run):
+    """On a device that works on its own, the clock is read only when its queue is empty."""
+    waits = []
+    monkeypatch.setattr(loop, "synchronise", lambda device: waits.append(device))
+    during = []
+
+    def note(problem):
+        during.append(len(waits))
+        return problem.original
+
+    run(note)
+    assert during[0] >= 1
+    assert len(waits) > during[0]
+
+
+def inputs_of(loaded, requires=frozenset({"retain"})):
+    forget, retain = loaded.split(loaded.cases[0])
+    sets = {"forget": forget, "retain": retain}
+    return Inputs(
+        original=loaded.fresh(3).state_dict(),
+        access={name: sets[name] for name in requires},
+        requires=frozenset(requires),
+        num_forget=len(forget),
+        num_classes=4,
+        channels=3,
+        data=loaded.task.data,
+        model=loaded.task.model,
+        recipe=loaded.task.train,
+        seed=5,
+        device=loaded.device,
+    )
+
+
+def test_a_problem_has_a_private_original_and_what_was_declared(tiny):
+    inputs = inputs_of(tiny)
+    kept = {name: value.clone() for name, value in inputs.original.items()}
+    problem = inputs.problem(Meter())
+    assert not problem.original.training
+    with torch.no_grad():
+        for parameter in problem.original.parameters():
+            parameter.zero_()
+    assert all(torch.equal(inputs.original[name], value) for name, value in kept.items())
+    assert len(problem.retain) == 234
+    with pytest.raises(AccessError):
+        _ = problem.forget
+
+
+def test_an_attempt_leaves_the_callers_randomness_alone_and_has_its_own(tiny):
+    drawn = []
+
+    class Draws:
+        def unlearn(self, problem):
+            drawn.append(torch.rand(3).tolist())
+            return problem.original
+
+    def run_with(seed):
+        torch.manual_seed(seed)
+        meter = Meter()
+        assert attempt(Draws(), inputs_of(tiny).problem(meter), meter).status == "ok"
+        return torch.rand(3).tolist()
+
+    expected = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        expected.append(torch.rand(3).tolist())
+    assert [run_with(seed) for seed in (1, 2)] == expected
+    assert drawn[0] == drawn[1]
+
+
+def test_an_attempt_that_raises_keeps_what_it_cost(tiny):
+    class Raises:
+        def unlearn(self, problem):
+            problem.original(torch.zeros(7, 3, 8, 8))
+            raise SystemExit("enough")
+
+    meter = Meter()
+    outcome = attempt(Raises(), inputs_of(tiny).problem(meter), meter)
+    assert (outcome.status, outcome.error) == ("error", "SystemExit: enough")
+    assert "in unlearn" in outcome.trace
+    assert outcome.weights is None
+    assert outcome.forward_samples == 7
+    assert outcome.seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (ValueError("one\ntwo"), "ValueError: one"),
+        (MemoryError("no room"), "out of memory: MemoryError: no room"),
+        (RuntimeError("can't allocate memory: 9"), "out of memory: RuntimeError: can't allocate"),
+    ],
+)
+def test_an_error_is_a_line_that_says_where_memory_ran_out(raised, expected):
+    assert describe_error(raised).startswith(expected)
+    assert "\n" not in describe_error(raised)
