@@ -1,7 +1,7 @@
 """mubench: a benchmark and leaderboard harness for machine unlearning of image classifiers.
 
-What a method needs is importable from here. Names are loaded on first use, so that listing and
-help import no torch.
+The public names are importable from here; anything else is private by agreement, apart from
+`mubench.checks`. Names are loaded on first use, so that listing and help import no torch.
 """
 
 from importlib import import_module
@@ -9,44 +9,47 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .board.table import leaderboard
     from .method.problem import AccessError, Method, Problem
+    from .record.check import read_results
     from .record.schema import Record
+    from .run.notebook import measure
     from .task.data import Samples
-    from .task.spec import TaskSpec, TrainSpec, load_task
-    from .training.loop import Batch, Diverged, EpochLog, Loss, cross_entropy
+    from .task.spec import Case, Task, load_task
+    from .training.loop import Batch, Diverged
 
 __version__ = version("mubench")
 
 _HOMES = {
     "AccessError": "method.problem",
     "Batch": "training.loop",
+    "Case": "task.spec",
     "Diverged": "training.loop",
-    "EpochLog": "training.loop",
-    "Loss": "training.loop",
     "Method": "method.problem",
     "Problem": "method.problem",
     "Record": "record.schema",
     "Samples": "task.data",
-    "TaskSpec": "task.spec",
-    "TrainSpec": "task.spec",
-    "cross_entropy": "training.loop",
+    "Task": "task.spec",
+    "leaderboard": "board.table",
     "load_task": "task.spec",
+    "measure": "run.notebook",
+    "read_results": "record.check",
 }
 
 __all__ = [
     "AccessError",
     "Batch",
+    "Case",
     "Diverged",
-    "EpochLog",
-    "Loss",
     "Method",
     "Problem",
     "Record",
     "Samples",
-    "TaskSpec",
-    "TrainSpec",
-    "cross_entropy",
+    "Task",
+    "leaderboard",
     "load_task",
+    "measure",
+    "read_results",
 ]
 
 

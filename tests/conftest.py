@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from mubench._util.cache import Store
-from mubench.gold.cached import missing
+from mubench.gold.library import GoldLibrary
 from mubench.gold.loaded import LoadedTask
 from mubench.gold.train import train
-from mubench.task.spec import TaskSpec, parse_task
+from mubench.task.spec import Task, parse_task
 from tests.helpers.tiny import TINY
 
 
@@ -22,7 +22,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 @pytest.fixture(scope="session")
-def tiny_task() -> TaskSpec:
+def tiny_task() -> Task:
     return parse_task(TINY, "tiny.toml")
 
 
@@ -32,12 +32,19 @@ def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture(scope="session")
-def tiny(tiny_task: TaskSpec, tiny_store: Store) -> LoadedTask:
+def tiny(tiny_task: Task, tiny_store: Store) -> LoadedTask:
     """The tiny task, its models trained for the first case."""
     loaded = LoadedTask(tiny_task, torch.device("cpu"))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in the worker processes, which would take longer to start
-    for ref in missing(loaded, tiny_store, loaded.cases[:1]):
-        train(loaded, tiny_store, ref)
+    library = GoldLibrary(loaded, tiny_store)
+    for ref in library.missing(loaded.cases[:1]):
+        train(library, ref)
     torch.set_num_threads(threads)
     return loaded
+
+
+@pytest.fixture(scope="session")
+def library(tiny: LoadedTask, tiny_store: Store) -> GoldLibrary:
+    """The models of the tiny task: those of its first case are cached."""
+    return GoldLibrary(tiny, tiny_store)

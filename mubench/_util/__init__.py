@@ -1,1 +1,1 @@
-"""What has no word of unlearning in it: the cache, files, hashes, messages, workers, statistics."""
+"""Tools that know nothing of unlearning, such as the cache, hashes, statistics and workers."""

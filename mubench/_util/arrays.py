@@ -1,4 +1,7 @@
-"""Types of numpy arrays, as the shapes' names are said by suffixes."""
+"""Types of numpy arrays by element.
+
+The types do not state shapes. The suffix of a variable's name does: `logits_NK` has shape (N, K).
+"""
 
 from typing import Any
 

@@ -1,9 +1,15 @@
-"""The cache: entries that are whole or absent, checked when read, made by one process at a time.
+"""The cache on disk, for trained models and decoded images.
 
-An entry is a folder `<root>/<kind>/<key>` of files and a `manifest.json` that holds their SHA-256.
-It is written under another name and renamed, so a process killed at any moment leaves no entry
-that looks complete. A file that no longer matches its manifest is reported by name and its entry
-removed; the caller makes it anew. Nothing here imports torch.
+An entry is a folder `<root>/<kind>/<key>` of files, with a `manifest.json` that holds the SHA-256
+of each file.
+
+- An entry is whole or absent. It is written under another name and then renamed, so a process
+  killed at any moment leaves no entry that looks complete.
+- Every file is checked when the entry is read. If a file does not match the manifest, a message
+  names that file and the entry is removed. The caller then makes the entry again.
+- A lock per entry lets only one process at a time make that entry.
+
+Nothing here imports torch.
 """
 
 import json
@@ -26,28 +32,29 @@ MANIFEST = "manifest.json"
 
 
 def cache_root() -> Path:
-    """`MUBENCH_CACHE`, else the user's cache folder for mubench."""
+    """The folder `MUBENCH_CACHE` or, if that is not set, the user's cache folder for mubench."""
     return Path(os.environ.get("MUBENCH_CACHE") or platformdirs.user_cache_dir("mubench"))
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A checked entry of the store."""
+    """An entry of the cache whose files matched their checksums when it was read."""
 
     folder: Path
     provenance: dict[str, Any]
+    """How the entry was made, as JSON values."""
 
     def path(self, name: str) -> Path:
-        """Where one of the entry's files lies."""
+        """The path of one of the entry's files."""
         return self.folder / name
 
     def content(self, name: str) -> bytes:
-        """One of the entry's files."""
+        """The bytes of one of the entry's files."""
         return self.path(name).read_bytes()
 
 
 class Store:
-    """Entries by kind (`models`, `data`, ...) and key, under one root."""
+    """A cache: entries by kind (`models`, `data`, ...) and key, under one root folder."""
 
     def __init__(self, root: Path | None = None):
         self.root = root or cache_root()
@@ -56,34 +63,28 @@ class Store:
         return self.root / kind / key
 
     def holds(self, kind: str, key: str) -> bool:
-        """Whether an entry is there; its files are not read."""
+        """True if the entry exists. Its files are not checked."""
         return (self._folder(kind, key) / MANIFEST).is_file()
 
-    def keys(self, kind: str) -> list[str]:
-        """The keys of all entries of a kind, sorted."""
-        folder = self.root / kind
-        if not folder.is_dir():
-            return []
-        return sorted(p.parent.name for p in folder.glob(f"[!.]*/{MANIFEST}"))
-
     def read(self, kind: str, key: str) -> Entry | None:
-        """An entry whose every file matches its checksum.
+        """Reads an entry and checks every file against its checksum.
 
         Returns:
-            None when there is none, or when it was damaged: that is reported and it is removed.
+            The entry. None if there is no such entry, or if the entry was damaged: a message then
+            names the damage, and the entry is removed.
         """
         folder = self._folder(kind, key)
         if not folder.exists():
             return None
-        problem = self.damage(kind, key)
-        if problem:
-            say(f"{problem}: removed, it will be made anew")
+        defect = self.damage(kind, key)
+        if defect:
+            say(f"{defect}: the entry is removed and will be made again")
             shutil.rmtree(folder)
             return None
         return Entry(folder, json.loads((folder / MANIFEST).read_text())["provenance"])
 
     def damage(self, kind: str, key: str) -> str | None:
-        """What is wrong with an entry, in words that name the file; None when it is whole."""
+        """What is wrong with an entry, naming the file; None if the entry is whole."""
         folder = self._folder(kind, key)
         manifest = folder / MANIFEST
         try:
@@ -106,13 +107,16 @@ class Store:
     def write(
         self, kind: str, key: str, files: Mapping[str, bytes], provenance: Mapping[str, Any]
     ) -> Entry:
-        """Makes an entry, in place of any that is there.
+        """Writes an entry and replaces an earlier one with the same key.
 
         Args:
-            kind: of the entry.
-            key: everything that determines its content, hashed.
-            files: name to content.
-            provenance: how it came to be, as JSON values.
+            kind: kind of the entry, such as `models`.
+            key: hash of everything that determines the entry's content.
+            files: content (bytes) by file name.
+            provenance: how the entry was made, as JSON values.
+
+        Returns:
+            The new entry.
         """
         folder = self._folder(kind, key)
         temporary = folder.with_name(f".{key}.{os.getpid()}.tmp")
@@ -132,15 +136,21 @@ class Store:
         return Entry(folder, dict(provenance))
 
     def remove(self, kind: str, key: str) -> None:
-        """Deletes an entry, if it is there."""
+        """Deletes an entry. Does nothing if there is no such entry."""
         shutil.rmtree(self._folder(kind, key), ignore_errors=True)
 
     @contextmanager
     def lock(self, kind: str, key: str, waiting_for: str = "") -> Iterator[None]:
-        """Holds the right to make an entry; waits, and says so once, while another process has it.
+        """Holds the right to make an entry; only one process at a time has that right.
 
-        The operating system frees the lock of a process that dies. What a killed process left
-        half-written for this key is swept up.
+        If another process holds the lock, this one prints one message and waits. The operating
+        system frees the lock of a process that dies. Half-written files that a killed process left
+        for this key are deleted.
+
+        Args:
+            kind: kind of the entry.
+            key: key of the entry.
+            waiting_for: what the other process makes, for the message; default: the key.
         """
         folder = self._folder(kind, key)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -159,7 +169,7 @@ class Store:
 
 
 def _is_manifest(stored: object) -> bool:
-    """Whether a JSON value is a manifest that nobody has edited."""
+    """True if a JSON value is a manifest that nobody has edited."""
     return (
         isinstance(stored, dict)
         and isinstance(stored.get("files"), dict)

@@ -1,18 +1,18 @@
-"""Files that a reader sees whole or not at all."""
+"""Writing files so that a reader sees a whole file or none."""
 
 import os
 from pathlib import Path
 
 HARNESS = Path(__file__).parents[1]
-"""The folder of the harness's own code."""
+"""The folder of the `mubench` package."""
 
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Writes a file so that a reader sees the old content or the new, never a part.
 
     Args:
-        path: in an existing or a new folder.
-        content: all of it.
+        path: where to write. Missing parent folders are made.
+        content: the whole new content.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

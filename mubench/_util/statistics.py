@@ -1,6 +1,7 @@
-"""The statistics of the board: means with their intervals, and telling two methods apart.
+"""Means with confidence intervals, over values that stand for independent cases.
 
-All intervals are Student's t at 95%, of values that stand for independent cases.
+Intervals are two-sided Student's t intervals at 95%. A mean has the unit of the values that it is
+taken of: the callers pass fractions, percentage points or seconds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,57 +13,82 @@ from scipy import stats
 
 from .arrays import Floats
 
-CONFIDENCE = 0.95
-LEAST_CASES = 3  # two say next to nothing about a third: their interval would fill every plot
+CONFIDENCE = 0.95  # two-sided, as a fraction
+CASES_FOR_INTERVAL = 3
+"""Fewer values get no interval. The interval of two values would be too wide for any plot."""
 ROUNDING = 1e-9
-"""Differences up to this are none: two ways to the same number may differ by so much."""
+"""A difference up to this counts as zero. Otherwise rounding alone could tell two ways to compute
+the same number apart."""
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A mean with its 95% interval."""
+class MeanInterval:
+    """The mean of some values, with its 95% confidence interval."""
 
     mean: float
+    """In the unit of the values."""
     half_width: float | None
-    """None: of fewer than `LEAST_CASES` values, so anything is possible."""
+    """Half the length of the interval, in the unit of the values. None: there were fewer than
+    `CASES_FOR_INTERVAL` values, so the interval is unbounded."""
 
     @property
     def is_below_zero(self) -> bool:
-        """Whether all of it is."""
+        """True if the whole interval lies below zero."""
         return self.half_width is not None and self.mean + self.half_width < -ROUNDING
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether all of it lies on one side."""
+        """True if the whole interval lies on one side of zero."""
         return self.half_width is not None and abs(self.mean) > self.half_width + ROUNDING
 
 
-def mean_intervals(names: Sequence[str], values_CM: Floats) -> dict[str, Interval]:
-    """Of the mean over the rows (cases) of each column (measure), by name."""
+def mean_intervals(names: Sequence[str], values_CM: Floats) -> dict[str, MeanInterval]:
+    """The mean over cases of every measure, with its interval.
+
+    Args:
+        names: the M measures, in column order.
+        values_CM: (C, M), one row per case and one column per measure; at least one row.
+
+    Returns:
+        One interval per measure, by name, in the unit of its column.
+    """
     count = len(values_CM)
     means = values_CM.mean(axis=0).tolist()
-    if count < LEAST_CASES:
-        return {name: Interval(mean, None) for name, mean in zip(names, means, strict=True)}
-    half_widths = values_CM.std(axis=0, ddof=1) * (_t_quantile(count - 1) / count**0.5)
+    if count < CASES_FOR_INTERVAL:
+        return {name: MeanInterval(mean, None) for name, mean in zip(names, means, strict=True)}
+    quantile = t_quantile((1 + CONFIDENCE) / 2, count - 1)
+    half_widths = values_CM.std(axis=0, ddof=1) * (quantile / count**0.5)
     return {
-        name: Interval(mean, half_width)
+        name: MeanInterval(mean, half_width)
         for name, mean, half_width in zip(names, means, half_widths.tolist(), strict=True)
     }
 
 
-def mean_interval(values: Sequence[float]) -> Interval:
-    """Of the mean of at least one value."""
+def mean_interval(values: Sequence[float]) -> MeanInterval:
+    """The mean of one or more values, with its interval, both in the unit of the values."""
     return mean_intervals(["mean"], np.array(values)[:, None])["mean"]
 
 
-def paired_interval(these: Mapping[str, float], those: Mapping[str, float]) -> Interval:
-    """Of the mean difference between two methods over the cases that both have, at least one.
+def paired_interval(these: Mapping[str, float], those: Mapping[str, float]) -> MeanInterval:
+    """The mean difference, `these` less `those`, over the cases that both have.
 
-    A hard case is hard for both, so the difference varies less between cases than either does.
+    Differences are taken per case. Because a hard case is hard for both methods, the difference
+    varies less between cases than the values of either method.
+
+    Args:
+        these: the first method's value per case.
+        those: the second method's value per case, in the same unit; at least one case in common.
     """
     return mean_interval([these[case] - those[case] for case in these if case in those])
 
 
 @cache
-def _t_quantile(freedom: int) -> float:
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
+def t_quantile(probability: float, freedom: int) -> float:
+    """The value that Student's t stays below with a given probability.
+
+    Args:
+        probability: fraction in (0, 1). This is the confidence of a one-sided bound; a two-sided
+            interval of confidence c takes (1 + c) / 2.
+        freedom: degrees of freedom, at least 1.
+    """
+    return float(stats.t.ppf(probability, freedom))

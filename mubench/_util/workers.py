@@ -1,6 +1,8 @@
-"""Where jobs run: the seam for another engine, and the one for this machine.
+"""Worker processes that run jobs.
 
-Nothing here imports torch, so that a worker can be set to one thread before it does.
+`Executor` is the interface, so that another engine, such as a cluster, can take its place.
+`LocalExecutor` implements it with processes on this machine. Nothing here imports torch at the top:
+a worker must set its number of threads before torch is imported.
 """
 
 import contextlib
@@ -8,39 +10,72 @@ import multiprocessing
 import os
 import queue
 import signal
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from types import ModuleType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
 
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Environment variables from which the numerical libraries take their number of threads."""
 
 
-_to_parent: "Connection[Any, Any] | None" = None  # set in a worker
+_to_parent: "Connection[Any, Any] | None" = None  # set in a worker process only
 
 
 def report(value: Any) -> None:
-    """Tells whoever submitted the job that runs in this worker how it goes."""
+    """Sends a progress report to the process that submitted the running job.
+
+    Args:
+        value: anything that can be pickled; the submitter's `on_report` is called with it.
+    """
     assert _to_parent, "only a job in a worker has anyone to report to"
     _to_parent.send(("report", value))
 
 
+@dataclass(frozen=True)
+class WorkerPolicy:
+    """How many workers share a device, and how many threads each has.
+
+    On the CPU every worker has one thread, whatever the machine has free. Otherwise a number would
+    depend on what else was running. A GPU has one worker.
+    """
+
+    most_workers: int
+    """Most workers at once."""
+    threads: int | None
+    """Threads of a worker on the CPU. None: as many as torch takes by itself."""
+
+    @classmethod
+    def for_device(cls, device_type: str) -> "WorkerPolicy":
+        """The policy for a kind of device, such as `cpu` or `cuda`."""
+        return cls(os.cpu_count() or 1, 1) if device_type == "cpu" else cls(1, None)
+
+    def num_workers(self, num_jobs: int) -> int:
+        """Workers for so many jobs, at least one."""
+        return max(1, min(num_jobs, self.most_workers))
+
+
 class Executor(Protocol):
-    """Runs jobs somewhere. A job can be pickled and knows all it needs."""
+    """Runs jobs somewhere. A job must be picklable and must carry all its inputs."""
 
     num_workers: int
+    """How many jobs can run at the same time."""
 
     def submit(self, job: Callable[[], T]) -> "Future[T]":
         """Runs a job as soon as a worker is free.
 
-        Its future raises what the job raises, or `WorkerLost`.
+        Returns:
+            The job's future. It raises the job's exception, or `WorkerLost`.
         """
 
     def close(self) -> None:
-        """Ends the workers, and with them what they are at."""
+        """Ends all workers, also those that run a job."""
 
 
 class WorkerLost(RuntimeError):  # noqa: N818 - becomes a failure of one job
@@ -48,11 +83,17 @@ class WorkerLost(RuntimeError):  # noqa: N818 - becomes a failure of one job
 
 
 class LocalExecutor:
-    """Worker processes on this machine, each kept for as many jobs as it survives."""
+    """Worker processes on this machine. A worker runs job after job until it dies."""
 
-    def __init__(self, num_workers: int, *, one_thread: bool):
+    def __init__(self, num_workers: int, *, threads: int | None = None):
+        """Starts no process yet: a worker starts with its first job.
+
+        Args:
+            num_workers: how many jobs run at once.
+            threads: that each worker has on the CPU. None: as many as torch takes by itself.
+        """
         self.num_workers = num_workers
-        self._environment = ONE_THREAD if one_thread else {}
+        self._threads = threads
         self._jobs: queue.SimpleQueue[_Submitted | None] = queue.SimpleQueue()
         self._starting = threading.Lock()
         self._workers: set[_Worker] = set()
@@ -66,18 +107,18 @@ class LocalExecutor:
         """Runs a job as soon as a worker is free.
 
         Args:
-            job: can be pickled.
-            on_report: is given, in another thread, what the job hands to `report`.
+            job: a picklable function without parameters.
+            on_report: called, in another thread, with every value that the job passes to `report`.
 
         Returns:
-            Its future, which raises what the job raises, or `WorkerLost`.
+            The job's future. It raises the job's exception, or `WorkerLost`.
         """
         future: Future[T] = Future()
         self._jobs.put(_Submitted(job, future, on_report))
         return future
 
     def close(self) -> None:
-        """Ends the workers, and with them what they are at."""
+        """Ends all workers, also those that run a job."""
         with self._starting:
             self._is_closed = True
         for worker in list(self._workers):
@@ -86,7 +127,7 @@ class LocalExecutor:
             self._jobs.put(None)  # wakes a thread that waits for a job
 
     def _drive(self) -> None:
-        """Hands jobs to one worker, and starts another when that is lost."""
+        """Passes jobs to one worker process and starts a new process when that one is lost."""
         worker: _Worker | None = None
         while (submitted := self._jobs.get()) and not self._is_closed:
             job, future, on_report = submitted
@@ -100,7 +141,7 @@ class LocalExecutor:
                     self._workers.discard(worker)
                 worker = None
                 future.set_exception(WorkerLost(reason))
-            except Exception as error:  # a job that cannot be pickled: a bug, to be seen
+            except Exception as error:  # such as a job that cannot be pickled: a bug
                 future.set_exception(error)
             else:
                 if kind == "raised":
@@ -109,10 +150,10 @@ class LocalExecutor:
                     future.set_result(value)
 
     def _start(self) -> "_Worker":
-        with self._starting:  # not two at once, and none after the end
+        with self._starting:  # one at a time, and none after `close`
             if self._is_closed:
                 raise EOFError("the executor is closed")
-            worker = _Worker(self._environment)
+            worker = _Worker(self._threads)
             self._workers.add(worker)
         return worker
 
@@ -124,17 +165,23 @@ class _Submitted(NamedTuple):
 
 
 class _Worker:
-    def __init__(self, environment: dict[str, str]):
+    def __init__(self, threads: int | None):
         context = multiprocessing.get_context("spawn")
-        self._connection, its = context.Pipe()
-        self._process = context.Process(target=_work, args=(its, environment), daemon=True)
-        self._process.start()
-        its.close()
+        self._connection, worker_end = context.Pipe()
+        self._process = context.Process(target=_work, args=(worker_end, threads), daemon=True)
+        with _without_main():
+            self._process.start()
+        # Only the worker may hold its end open. Otherwise `recv` would not notice its death.
+        worker_end.close()
 
     def run(
         self, job: Callable[[], Any], on_report: Callable[[Any], None] | None
     ) -> tuple[str, Any]:
-        """Has a job run; returns "result" or "raised", and what."""
+        """Runs a job in the worker process.
+
+        Returns:
+            "result" and the job's value, or "raised" and its exception.
+        """
         self._connection.send(job)
         while True:
             kind, value = self._connection.recv()
@@ -144,22 +191,41 @@ class _Worker:
                 on_report(value)
 
     def end(self, patience_seconds: float = 0) -> str:
-        """Sees to it that it is gone; returns what became of it."""
+        """Ends the process; returns its exit code as text.
+
+        Args:
+            patience_seconds: how long to wait for the process to end by itself before it is killed.
+        """
         self._process.join(patience_seconds)
         self._process.kill()
         self._process.join()
         return f"exit code {self._process.exitcode}"
 
 
-def _work(connection: "Connection[Any, Any]", environment: dict[str, str]) -> None:
-    """The life of a worker."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its workers
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Hides the main module, which a new process would run first.
+
+    Otherwise a script that starts workers without asking whether it is the main module would start
+    itself again in each of them.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _work(connection: "Connection[Any, Any]", threads: int | None) -> None:
+    """The main loop of a worker process: runs jobs until the parent closes the connection."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends its workers
     _die_with_parent()
-    os.environ.update(environment)
-    if environment:
+    if threads:
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
         import torch
 
-        torch.set_num_threads(1)
+        torch.set_num_threads(threads)
     global _to_parent
     _to_parent = connection
     with contextlib.suppress(EOFError):
@@ -173,7 +239,7 @@ def _work(connection: "Connection[Any, Any]", environment: dict[str, str]) -> No
 
 
 def _die_with_parent() -> None:
-    """Ends this process when the one that spawned it is gone, however that went."""
+    """Starts a thread that ends this process when its parent process is gone, for any reason."""
     parent = multiprocessing.parent_process()
     assert parent
 

@@ -1,83 +1,98 @@
-"""The leaderboard page: a table for each task, rendered from records and from nothing else.
+"""The leaderboard page: one table per task, rendered from records and from nothing else.
 
-The same records give the same page, byte for byte, on every machine: no date, no path, no order of
-files enters. How entries are averaged, tested and ranked is said in `board` and, for its readers,
-on the page.
+The same records give the same page, byte for byte, on every machine: no date, no path and no order
+of files enters. `mubench.board.ranking` says how entries are averaged, tested and ranked; the page
+says it again for its readers.
 """
 
 import json
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 import pandas as pd
-from tabulate import tabulate
 
 from mubench._util.errors import UserError
-from mubench._util.statistics import Interval
+from mubench._util.statistics import CASES_FOR_INTERVAL, MeanInterval
+from mubench._util.tables import markdown
 from mubench.board.plots.style import PLOTS_FOLDER, planned
 from mubench.record.check import Rejected
+from mubench.record.flags import Flag
+from mubench.record.measures import MEASURES, Place, shown_in
 
-from .ranking import MEASURES, Entry, Standing, TaskBoard, by_size
+from .ranking import Entry, Standing, TaskBoard
 
-HEADERS = (
-    "rank", "method", "δ", "signed δ", "test acc %", "act. distance", "label acc %",
-    "all-easy %", "label gain", "seconds", "of retrain", "epochs-eq.", "access", "cases x seeds",
-    "note",
-)  # fmt: skip
-
-ALIGN = "ll" + "r" * 10 + "lll"
-EXCERPT_HEADERS = (
-    "rank", "method", "δ", "test acc %", "act. distance", "label gain", "epochs-eq.", "note"
-)  # fmt: skip
 BEGIN_EXCERPT, END_EXCERPT = "<!-- board -->\n", "<!-- end of board -->\n"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table of a task."""
+
+    name: str
+    """The key of the column's cell in a row: for a number, the name of the measure."""
+    heading: str
+    align: str = "l"
+    """"l" or "r"."""
+
+
+COLUMNS = (
+    Column("rank", "rank"),
+    Column("method", "method"),
+    *(Column(measure.name, measure.heading, "r") for measure in shown_in(Place.PAGE)),
+    Column("access", "access"),
+    Column("cases", "cases x seeds"),
+    Column("note", "note"),
+)
+EXCERPT_NAMES = {"rank", "method", "note"} | {measure.name for measure in shown_in(Place.EXCERPT)}
+EXCERPT_COLUMNS = tuple(column for column in COLUMNS if column.name in EXCERPT_NAMES)
 
 INTRODUCTION = """\
 # Leaderboard
 
-After a model was made to forget D_f: how close is it to one that never saw D_f, and what did that
-cost? `mubench leaderboard` renders this page from the records in `{folder}`; it recomputes every
-accuracy, distance and count from the readouts beside them. Do not edit it: change the records.
+After a model was made to forget D_f: how close is the model to one that never saw D_f, and what did
+that cost? `mubench leaderboard` renders this page from the records in `{folder}`. The command
+recomputes every accuracy, distance and count from the readouts beside the records. To change this
+page, change the records; edits to the page are lost.
 """
 
-READING = """\
+READING = f"""\
 ## How to read the tables
 
-- **± is a 95% interval**: Student's t over the cases, each case being the mean over its seeds. It
-  covers how much cases differ, and is left out below three cases. Two methods are compared by the
-  interval of their difference, paired by case, which is narrower.
-- **δ**: points between the accuracies on D_f of the method and of a gold (a model retrained without
-  D_f), mean over the golds; lower is better. Signed: above zero, too little was forgotten.
-- **Activation distance**: mean L2 distance between the softmax outputs on D_f of the method and of
-  a gold, at most 1.414; lower is better.
-- **Label accuracy**: share of D_f on which method and gold are right together or wrong together.
-  Calling every sample easy gets the **all-easy** rate, calling every one hard the rest of 100;
-  **label gain** is by how many points a method is above the better of these constant guesses.
-- **The sample test**: an entry whose label gain lies below zero with its whole interval has the
-  right average for the wrong samples. It stands after all that pass, whatever its δ.
-- **Rank**: by δ among those that pass, then among those that fail. The first entry leads rank 1;
-  those that follow share it up to the first whose δ can be told apart from the leader's, which then
-  leads the next rank. Nothing corrects for the number of comparisons.
-- **floor**: each gold scored against the other golds. An entry inside its interval is as close to a
-  gold as retraining is. **Controls** show what the metrics make of doing nothing, retraining,
-  guessing or knowing the answer. Neither is ranked, nor are entries that are provisional (cases or
-  seeds are missing), over budget or failed.
-- **Seconds**: the clock around unlearning alone, as stated by the records; of retrain: their share
-  of retraining on the same device. **Epochs-equivalent** compares across machines: (forward samples
-  + twice the backward samples) / 3 |D|.
-- **Access**: what the method was given; touching anything else would have failed. **Not isolated**:
-  it ran in the harness's own process, where code that looks for golds can find them.
-"""
+- **± is a 95% interval**: Student's t over the cases, where the value of a case is the mean over
+  its seeds. The interval covers how much cases differ. Below {CASES_FOR_INTERVAL} cases, none is
+  shown. Two methods are compared by the interval of their difference, paired by case, which is
+  narrower.
+{{measures}}\
+- **The sample test**: an entry fails if its label gain lies below zero with the whole interval.
+  Such an entry has the right average for the wrong samples. It stands after all entries that pass,
+  whatever its δ.
+- **rank**: entries that pass the sample test come before those that fail. Within each group, the
+  order is by δ. The first entry leads rank 1. The next entries share the rank up to the first whose
+  δ can be told apart from the leader's. That entry leads the next rank. Nothing corrects for the
+  number of comparisons.
+- **Entries without a rank**: controls, and entries that are over budget, failed or provisional. An
+  entry is provisional if cases or seeds are missing.
+- **floor**: each gold scored against the other golds. An entry inside the floor's interval is as
+  close to a gold as retraining is.
+- **Controls** show what the measures make of doing nothing, retraining, guessing or knowing the
+  answer.
+- **access**: what the method was given. Touching anything else would have failed.
+- **not isolated**: the method ran in the harness's own process, where code that looks for golds can
+  find them.
+{{flags}}"""
 
 
 def render(boards: Sequence[TaskBoard], rejected: Sequence[Rejected], folder: str) -> str:
     """The page as Markdown.
 
     Args:
-        boards: of the tasks.
-        rejected: files that no number comes from.
-        folder: the results, as seen from the page.
+        boards: the board of each task.
+        rejected: the files that are not believed, which the page names.
+        folder: the path of the results folder, as seen from the page.
     """
     parts = [INTRODUCTION.format(folder=folder)]
     parts += [_task_section(board) for board in boards] or ["There are no records yet.\n"]
@@ -85,19 +100,36 @@ def render(boards: Sequence[TaskBoard], rejected: Sequence[Rejected], folder: st
         rows = [[f"`{one.file}`", one.reason] for one in rejected]
         parts += ["## Rejected records\n\nNo number on this page comes from these files.\n"]
         parts += [_table(rows, ["file", "why"])]
-    return "\n".join([*parts, READING])
+    return "\n".join([*parts, _reading(boards)])
+
+
+def _reading(boards: Sequence[TaskBoard]) -> str:
+    """How to read the tables: what is always so, each measure, and the flags in the notes."""
+    measures = [_bullet(measure.explanation) for measure in shown_in(Place.PAGE)]
+    noted = {flag for board in boards for entry in board.entries for flag in entry.flags}
+    flags = [_bullet(f"**{_flag_note(flag)}**: {flag.meaning}") for flag in Flag if flag in noted]
+    return READING.format(measures="".join(measures), flags="".join(flags))
+
+
+def _bullet(text: str) -> str:
+    return textwrap.fill(text, 100, initial_indent="- ", subsequent_indent="  ") + "\n"
+
+
+def _flag_note(flag: Flag) -> str:
+    """The words by which the notes of an entry tell a flag."""
+    return str(Standing.OVER_BUDGET if flag is Flag.OVER_BUDGET else flag)
 
 
 def excerpt(text: str, boards: Sequence[TaskBoard], page: str) -> str:
-    """A text in which the part between two marks is every task in short: table and first plot.
+    """A text in which the part between two marks shows every task in short: table and first plot.
 
-    The table has the foremost columns; a task over sizes has the plot alone, which says more than
-    means over the sizes.
+    The table has some of the page's columns. A task with several sizes of D_f has the plot alone,
+    because the plot says more than means over the sizes.
 
     Args:
-        text: with the lines `<!-- board -->` and `<!-- end of board -->`.
-        boards: of the tasks.
-        page: the whole page, as seen from the text's file.
+        text: a text with the lines `<!-- board -->` and `<!-- end of board -->`.
+        boards: the board of each task.
+        page: the path of the whole page, as seen from the text's file.
 
     Raises:
         UserError: the text has no such lines.
@@ -108,23 +140,22 @@ def excerpt(text: str, boards: Sequence[TaskBoard], page: str) -> str:
         raise UserError(
             f"--excerpt: the file has no lines {BEGIN_EXCERPT.strip()} and {END_EXCERPT.strip()}"
         )
-    columns = [HEADERS.index(name) for name in EXCERPT_HEADERS]
-    align = "".join(ALIGN[column] for column in columns)
     parts = []
     for board in boards:
         plot = f"{PLOTS_FOLDER}/{planned(board)[0].stem(board)}.png"
         parts.append(f"[{board.task.id}]({page}), {_count(board.task.num_cases, 'case')}:\n")
         if len(board.task.forget.sizes) == 1:
-            rows = [[row[column] for column in columns] for row in _rows(board)]
-            parts.append(_table(rows, EXCERPT_HEADERS, align))
+            parts.append(_entries(board, EXCERPT_COLUMNS))
         parts.append(f"![{board.task.id}]({Path(page).parent.as_posix()}/{plot})\n")
     return "".join([before, begins, "\n".join(["", *parts, ""]), ends, after])
 
 
 def frame(boards: Sequence[TaskBoard]) -> pd.DataFrame:
-    """The same tables for programs: a row an entry, every number unrounded.
+    """The same tables for programs: one row per entry, every number unrounded.
 
-    `<measure>_interval` is half the width of the interval; accuracies are fractions, deltas points.
+    Returns:
+        A column per measure, in the unit of the record: accuracies as fractions, deltas in
+        percentage points. `<measure>_interval` is half the width of the interval, in the same unit.
     """
     rows = []
     for board in boards:
@@ -149,7 +180,12 @@ def frame(boards: Sequence[TaskBoard]) -> pd.DataFrame:
 
 
 def missing_plots(boards: Sequence[TaskBoard], folder: Path) -> list[Path]:
-    """The plots that the page beside `folder`/plots links and that are not there."""
+    """The files of plots that the page links and that do not exist.
+
+    Args:
+        boards: the board of each task.
+        folder: the folder of the page; the plots lie in `plots` below it.
+    """
     paths = [
         folder / PLOTS_FOLDER / f"{plot.stem(board)}.{suffix}"
         for board in boards
@@ -159,7 +195,7 @@ def missing_plots(boards: Sequence[TaskBoard], folder: Path) -> list[Path]:
     return [path for path in paths if not path.is_file()]
 
 
-def _numbers(intervals: Mapping[str, Interval]) -> dict[str, float | None]:
+def _numbers(intervals: Mapping[str, MeanInterval]) -> dict[str, float | None]:
     numbers: dict[str, float | None] = {}
     for name in MEASURES:
         interval = intervals.get(name)
@@ -174,8 +210,8 @@ def _task_section(board: TaskBoard) -> str:
     lines = [
         f"## {task.id}\n",
         f"{' '.join(task.description.split())}\n" if task.description else "",
-        f"{_count(task.num_cases, 'case')}, {_count(measure.golds, 'gold')} a case, at least "
-        f"{_count(measure.seeds, 'seed')} of a method; budget: {retrain}. {_devices(board)}\n",
+        f"{_count(task.num_cases, 'case')}, {_count(measure.golds, 'gold')} per case, at least "
+        f"{_count(measure.seeds, 'seed')} per method; budget: {retrain}. {_devices(board)}\n",
     ]
     if task.num_cases == len(task.forget.sizes) > 1:
         lines.append("The cases differ in size alone, so ± tells how much sizes differ.\n")
@@ -183,10 +219,10 @@ def _task_section(board: TaskBoard) -> str:
     if hard:
         named = ", ".join(f"{case} ({rate:.1%})" for case, rate in hard.items())
         lines.append(
-            "Where golds are wrong on most of D_f, label gain is over calling every sample hard: "
-            f"{named}.\n"
+            "In these cases, golds are wrong on most of D_f (by the share in brackets), so label "
+            f"gain is over calling every sample hard: {named}.\n"
         )
-    lines += [_table(_rows(board), HEADERS, ALIGN), *_sizes(board), _plots(board)]
+    lines += [_entries(board, COLUMNS), *_sizes(board), _plots(board)]
     failures = [
         [c.record.method, c.record.case, c.record.seed, c.record.status, c.record.error or ""]
         for entry in board.entries
@@ -213,77 +249,74 @@ def _devices(board: TaskBoard) -> str:
     return f"Seconds cannot be compared throughout: measured on {named}."
 
 
-def _rows(board: TaskBoard) -> list[list[str]]:
-    """A row an entry, then the floor, then the controls."""
-    rows = [_row(entry) for entry in board.entries if entry.standing is not Standing.CONTROL]
+def _entries(board: TaskBoard, columns: Sequence[Column]) -> str:
+    """The table of a task: entries, then the floor, then the controls."""
+    controls = [entry for entry in board.entries if entry.is_control]
+    rows = [_row(entry) for entry in board.entries if not entry.is_control]
     if board.floor_intervals:
-        cells = ["", "*floor*", *_cells(board.floor_intervals)]
-        rows.append([*cells, "", str(len(board.floor)), "golds against each other"])
-    return rows + [_row(entry) for entry in board.entries if entry.standing is Standing.CONTROL]
+        floor = {"method": "*floor*", "cases": str(len(board.floor))}
+        rows.append(floor | _cells(board.floor_intervals) | {"note": "golds against each other"})
+    rows += [_row(entry) for entry in controls]
+    return _table(
+        [[row.get(column.name, "") for column in columns] for row in rows],
+        [column.heading for column in columns],
+        "".join(column.align for column in columns),
+    )
 
 
-def _row(entry: Entry) -> list[str]:
-    is_control = entry.standing is Standing.CONTROL
-    rank = str(entry.rank) if entry.rank else ""
-    label = f"*{entry.label}*" if is_control else entry.label
+def _row(entry: Entry) -> dict[str, str]:
+    """Name of column to cell, of an entry."""
     low, high = entry.num_seeds
     seeds = str(low) if low == high else f"{low}-{high}"
-    notes = ["control"] * is_control + list(entry.notes)
+    notes = ["control"] * entry.is_control + list(entry.notes)
     if entry.standing is Standing.PROVISIONAL:
         notes.insert(0, "provisional")
-    cells = [rank, label, *_cells(entry.intervals), entry.access]
-    return [*cells, f"{entry.num_cases} x {seeds}", "; ".join(notes)]
+    return _cells(entry.intervals) | {
+        "rank": str(entry.rank) if entry.rank else "",
+        "method": _label(entry),
+        "access": entry.access,
+        "cases": f"{entry.num_cases} x {seeds}",
+        "note": "; ".join(notes),
+    }
+
+
+def _label(entry: Entry) -> str:
+    return f"*{entry.label}*" if entry.is_control else entry.label
+
+
+def _cells(intervals: Mapping[str, MeanInterval]) -> dict[str, str]:
+    """Name of measure to cell, of the measures that have a value."""
+    return {
+        name: MEASURES[name].interval_text(interval)
+        for name, interval in intervals.items()
+        if name in MEASURES
+    }
 
 
 def _sizes(board: TaskBoard) -> list[str]:
-    """Of a task with several sizes: the foremost measures size by size, mean over cases."""
+    """Tables of a task with several sizes: one per measure, with a column per size."""
     sizes = sorted(board.task.forget.sizes)
     if len(sizes) == 1:
         return []
     parts = []
-    for measure, heading, spec, scale in (
-        ("delta", "δ over |D_f|, points:", ".1f", 1),
-        ("label_gain", "Label gain over |D_f|, points:", "+.1f", 100),
-    ):
-        named, controls = [], []
-        for entry in board.entries:
-            if not entry.case_means:
-                continue
-            if entry.standing is Standing.CONTROL:
-                controls.append((f"*{entry.label}*", entry.case_means[measure]))
-            else:
-                named.append((entry.label, entry.case_means[measure]))
+    for measure in shown_in(Place.SIZES):
+        measured = [entry for entry in board.entries if entry.case_means]
+        case_means = [(_label(e), e.case_means[measure.name]) for e in measured if not e.is_control]
         if board.floor:
-            named.append(("*floor*", board.floor_means(measure)))
+            case_means.append(("*floor*", board.floor_means(measure.name)))
+        case_means += [(_label(e), e.case_means[measure.name]) for e in measured if e.is_control]
         rows = []
-        for label, case_means in named + controls:
-            values = by_size(case_means)
-            cells = [f"{scale * fmean(values[n]):{spec}}" if n in values else "" for n in sizes]
+        for label, means in case_means:
+            values = board.by_size(means)
+            cells = [measure.text(fmean(values[n])) if n in values else "" for n in sizes]
             rows.append([label, *cells])
-        align = "l" + "r" * len(sizes)
-        parts += [f"{heading}\n", _table(rows, ["method", *map(str, sizes)], align)]
+        title = measure.title
+        if title.isascii():  # a Greek letter means something else as a capital
+            title = title[0].upper() + title[1:]
+        heading = f"{title} over |D_f|" + f", {measure.unit}" * bool(measure.unit)
+        table = _table(rows, ["method", *map(str, sizes)], "l" + "r" * len(sizes))
+        parts += [f"{heading}:\n", table]
     return parts
-
-
-def _cells(intervals: Mapping[str, Interval]) -> list[str]:
-    def cell(name: str, spec: str, scale: float = 1) -> str:
-        if name not in intervals:
-            return ""
-        mean, half_width = intervals[name].mean, intervals[name].half_width
-        text = f"{scale * mean + 0.0:{spec}}"
-        if half_width is None:
-            return text
-        return f"{text} ± {scale * half_width:{spec.removeprefix('+')}}"
-
-    def mean(name: str, spec: str, scale: float = 1) -> str:
-        return f"{scale * intervals[name].mean:{spec}}" if name in intervals else ""
-
-    return [
-        cell("delta", ".1f"), cell("delta_signed", "+.1f"), cell("test_accuracy", ".1f", 100),
-        cell("activation_distance", ".3f"), cell("label_accuracy", ".1f", 100),
-        mean("all_easy_rate", ".1f", 100), cell("label_gain", "+.1f", 100),
-        mean("seconds", ".1f"), cell("retrain_share", ".2f"), mean("epochs_equivalent", ".2f"),
-    ]  # fmt: skip
 
 
 def _provenance(entry: Entry) -> list[str]:
@@ -305,11 +338,8 @@ def _plots(board: TaskBoard) -> str:
 
 
 def _table(rows: Sequence[Sequence[object]], headers: Sequence[str], align: str = "") -> str:
-    """A Markdown table; a bar or a line break in a cell would end it."""
-    cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
-    sides = [{"l": "left", "r": "right"}[side] for side in align or "l" * len(headers)]
-    text = tabulate(cells, headers, tablefmt="pipe", disable_numparse=True, colalign=sides)
-    return text + "\n"
+    """A Markdown table as a part of the page, which ends with a line break."""
+    return markdown(rows, headers, align) + "\n"
 
 
 def _count(number: int, noun: str) -> str:

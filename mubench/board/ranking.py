@@ -1,23 +1,32 @@
 """From checked records to the board: the entries of each task, their means, who ranks where.
 
-An entry is one method with one set of parameters on one task. Its number is the mean over cases of
-the mean over seeds, with Student's t interval over the cases: the cases are what a claim about a
-method generalises over, and seeds are nested in them.
+An entry is one method with one set of parameters on one task. The number of an entry is the mean
+over cases of the mean over seeds, with Student's t interval over the cases. Because a claim about a
+method generalises over cases, the interval is over them, with seeds nested in cases.
 
-An entry is ranked if it is no control, no run of it failed or went over budget, and it has every
-case of the task with as many seeds as the task asks for; else it is provisional. The order:
+The first line of this table that fits an entry decides where the entry stands:
 
-1. The sample test. An entry whose label gain (label accuracy less that of the better constant
-   guess) lies below zero with its whole interval knows less about which samples are hard than
-   calling all of them easy, or all of them hard, does: whatever its delta, it stands after all that
-   pass.
-2. Delta, lowest first.
+| standing      | the entry                                                          |
+|---------------|--------------------------------------------------------------------|
+| `CONTROL`     | is a control                                                       |
+| `OVER_BUDGET` | has a run that cost more than the budget                           |
+| `FAILED`      | has a run that failed                                              |
+| `PROVISIONAL` | lacks a case of the task, or seeds that the task asks for          |
+| `RANKED`      | is none of these; only these entries have ranks                    |
 
-Ranks are shared. The first entry leads rank 1; those that follow share it up to the first whose
-delta can be told apart from the leader's, by the paired interval of their difference over the
-cases; that one leads the next rank, which is its position. So ranks never contradict the order, and
-no entry shares the rank of a leader that beats it. The first that fails the sample test leads a
-rank of its own.
+Ranked entries stand in this order:
+
+1. By the sample test. An entry fails if its label gain (label accuracy less that of the better
+   constant guess) lies below zero with the whole interval. Such an entry knows less about which
+   samples are hard than calling all of them easy, or all of them hard. So it stands after all
+   entries that pass, whatever its delta.
+2. By delta, lowest first.
+
+Ranks are shared. The first entry leads rank 1. The entries after a leader share the leader's rank
+up to the first whose delta can be told apart from the leader's, by the paired interval of their
+difference over the cases. That entry leads the next rank, whose number is the entry's position. So
+ranks never contradict the order, and no entry shares the rank of a leader that beats it. The first
+entry that fails the sample test leads a rank of its own.
 """
 
 from collections import Counter, defaultdict
@@ -30,16 +39,11 @@ import numpy as np
 import pandas as pd
 
 from mubench._util.hashing import digest
-from mubench._util.statistics import Interval, mean_intervals, paired_interval
+from mubench._util.statistics import MeanInterval, mean_intervals, paired_interval
 from mubench.record.check import Checked
-from mubench.task.spec import TaskSpec
-
-MEASURES = (
-    "delta", "delta_signed", "test_accuracy", "activation_distance", "label_accuracy",
-    "all_easy_rate", "label_gain", "seconds", "retrain_share", "epochs_equivalent",
-    "retrain_epochs_equivalent",
-)  # fmt: skip
-"""What is averaged of an entry."""
+from mubench.record.flags import Flag
+from mubench.record.measures import MEASURES
+from mubench.task.spec import Task
 
 
 class Standing(StrEnum):
@@ -57,61 +61,81 @@ class Entry:
     """One method with one set of parameters on one task."""
 
     label: str
+    """The name of the entry: the method's, followed by the parameters that are unusual."""
     method: str
     parameters: Mapping[str, Any]
     records: Sequence[Checked]
     standing: Standing
     case_means: Mapping[str, Mapping[str, float]]
-    """Measure to case to mean over seeds; empty when every run failed."""
-    intervals: Mapping[str, Interval]
-    """Measure to mean over cases."""
+    """Measure to case to mean over seeds, in the measure's unit; empty if every run failed."""
+    intervals: Mapping[str, MeanInterval]
+    """Measure to mean over cases, in the measure's unit; empty if every run failed."""
     notes: tuple[str, ...] = ()
+    """What readers must know, in a few words per note."""
     rank: int | None = None
+    """The rank from 1, which entries may share; None for an entry that is not ranked."""
     is_provisional: bool = False
-    """Whether it lacks cases or seeds, none of its runs having failed; controls may too."""
+    """True if cases or seeds are missing, and no run failed or went over budget. Controls can be
+    provisional too."""
 
     @property
     def passes_sample_test(self) -> bool:
-        """Whether it may know which samples are hard."""
+        """True if the label gain does not lie below zero with the whole interval."""
         gain = self.intervals.get("label_gain")
         return gain is not None and not gain.is_below_zero
 
     @property
     def access(self) -> str:
-        """What the method was given."""
+        """The access that the method declared, as a list in words."""
         return ", ".join(sorted({name for c in self.records for name in c.record.requires}))
 
     @property
     def failures(self) -> list[Checked]:
-        """Its runs that came to nothing."""
+        """The runs that failed."""
         return [checked for checked in self.records if not checked.values]
 
     @property
     def num_cases(self) -> int:
-        """Cases measured."""
+        """Cases with a run that did not fail."""
         return len({c.record.case for c in self.records if c.values})
 
     @property
     def num_seeds(self) -> tuple[int, int]:
-        """Fewest and most seeds of a case."""
+        """The fewest and the most seeds of a case, without runs that failed."""
         counts = Counter(c.record.case for c in self.records if c.values).values()
         return (min(counts), max(counts)) if counts else (0, 0)
+
+    @property
+    def flags(self) -> dict[str, int]:
+        """Flag to the number of runs with that flag, in name order.
+
+        A control has no budget, so `over-budget` is no flag of a control.
+        """
+        counts = Counter(flag for one in self.records for flag in one.record.flags)
+        if self.is_control:
+            del counts[Flag.OVER_BUDGET]
+        return dict(sorted(counts.items()))
+
+    @property
+    def is_control(self) -> bool:
+        """True if a run declared the method a control."""
+        return any(one.record.control for one in self.records)
 
 
 @dataclass(frozen=True)
 class TaskBoard:
     """A task with its entries in the order of the page."""
 
-    task: TaskSpec
+    task: Task
     entries: tuple[Entry, ...]
     floor: Mapping[str, Mapping[str, Sequence[float]]]
-    """Case to metric to each gold's value against the other golds."""
-    floor_intervals: Mapping[str, Interval]
-    """Of the mean over golds, over the cases."""
+    """Case to metric to the value of each gold against the other golds, in the metric's unit."""
+    floor_intervals: Mapping[str, MeanInterval]
+    """Metric to the mean over cases of the mean over golds, in the metric's unit."""
 
     @property
     def all_easy_rates(self) -> dict[str, float]:
-        """Measured case to the share of D_f on which its golds are right, mean over golds."""
+        """Measured case to the fraction of D_f on which golds are right, mean over golds."""
         return {
             case: rate
             for entry in self.entries
@@ -119,12 +143,33 @@ class TaskBoard:
         }
 
     def floor_means(self, measure: str) -> dict[str, float]:
-        """Case to mean over the golds."""
+        """Case to the mean over golds of a measure, in the measure's unit."""
         return {case: float(np.mean(metrics[measure])) for case, metrics in self.floor.items()}
 
+    def by_size(self, values: Mapping[str, float]) -> dict[int, list[float]]:
+        """The values of cases, grouped by |D_f| in rising order.
 
-def build(checked: Sequence[Checked], tasks: Iterable[TaskSpec]) -> list[TaskBoard]:
-    """The boards of all tasks that have records: of one size, then over sizes; in name order."""
+        Args:
+            values: case to value, on a task whose cases have sizes.
+        """
+        out: dict[int, list[float]] = defaultdict(list)
+        for case, value in values.items():
+            size = self.task.case(case).size
+            assert size is not None, "a whole class has no size that the spec knows"
+            out[size].append(value)
+        return dict(sorted(out.items()))
+
+
+def build(checked: Sequence[Checked], tasks: Iterable[Task]) -> list[TaskBoard]:
+    """The boards of all tasks that have records.
+
+    Args:
+        checked: the records that hold.
+        tasks: the tasks in any order.
+
+    Returns:
+        Tasks with one size of D_f first, then those with several, both in name order.
+    """
     labels = _labels(checked)
     by_entry: dict[str, dict[str, list[Checked]]] = defaultdict(lambda: defaultdict(list))
     for one, label in zip(checked, labels, strict=True):
@@ -142,24 +187,11 @@ def build(checked: Sequence[Checked], tasks: Iterable[TaskSpec]) -> list[TaskBoa
     return boards
 
 
-def by_size(values: Mapping[str, float]) -> dict[int, list[float]]:
-    """The values of cases as those of each size; a case of a task with sizes ends in its own."""
-    out: dict[int, list[float]] = {}
-    for case, value in values.items():
-        out.setdefault(case_size(case), []).append(value)
-    return dict(sorted(out.items()))
-
-
-def case_size(case: str) -> int:
-    """Samples in D_f of a case of a task with sizes."""
-    return int(case.rpartition("-")[2])
-
-
 def _labels(checked: Sequence[Checked]) -> list[str]:
-    """The name of each record's entry: the method's own, or with the parameters that differ.
+    """The label of each record's entry: the method's name, or that with unusual parameters.
 
-    A record does not say which parameters are defaults. The set with the most records, of equals
-    the one measured first, has the method's own name.
+    Because a record does not say which parameters are defaults, the usual set of parameters is the
+    one with the most records. Of sets with equally many, the one that was measured first is usual.
     """
     counts: Counter[tuple[str, str]] = Counter()
     first: dict[tuple[str, str], tuple[str, str]] = {}
@@ -186,7 +218,12 @@ def _labels(checked: Sequence[Checked]) -> list[str]:
 
 
 def _flat(parameters: Mapping[str, Any], group: str = "") -> dict[str, Any]:
-    """Nested parameters under dotted names."""
+    """Nested parameters under dotted names.
+
+    Args:
+        parameters: as a record has them.
+        group: the dotted name before each parameter's own, with a dot at its end.
+    """
     flat: dict[str, Any] = {}
     for name, value in parameters.items():
         if isinstance(value, Mapping):
@@ -199,7 +236,7 @@ def _flat(parameters: Mapping[str, Any], group: str = "") -> dict[str, Any]:
 def _case_means(
     checked: Sequence[Checked], labels: Sequence[str]
 ) -> dict[tuple[str, str], pd.DataFrame]:
-    """Task and label to measures by case, each the mean over seeds."""
+    """(task, label) to a frame with a row per case and a column per measure, mean over seeds."""
     measured = [(one, label) for one, label in zip(checked, labels, strict=True) if one.values]
     frame = pd.DataFrame(
         [[one.values[name] for name in MEASURES] for one, _ in measured], columns=list(MEASURES)
@@ -216,7 +253,7 @@ def _case_means(
     return {key: by_case.iloc[own] for key, own in rows.items()}
 
 
-def _entry(task: TaskSpec, label: str, records: Sequence[Checked], means: pd.DataFrame) -> Entry:
+def _entry(task: Task, label: str, records: Sequence[Checked], means: pd.DataFrame) -> Entry:
     entry = Entry(
         label=label,
         method=records[0].record.method,
@@ -227,11 +264,11 @@ def _entry(task: TaskSpec, label: str, records: Sequence[Checked], means: pd.Dat
             str(name): {str(case): float(value) for case, value in means[name].items()}
             for name in means
         },
-        intervals=mean_intervals(MEASURES, means.to_numpy()) if len(means) else {},
+        intervals=mean_intervals(list(MEASURES), means.to_numpy()) if len(means) else {},
     )
     notes = []
-    fails_test = bool(entry.intervals) and not entry.passes_sample_test
-    notes += ["fails the sample test"] * fails_test
+    if entry.intervals and not entry.passes_sample_test:
+        notes.append("fails the sample test")
     standing = Standing.RANKED
     wanted = task.measure.seeds
     if entry.num_cases < task.num_cases:
@@ -244,28 +281,26 @@ def _entry(task: TaskSpec, label: str, records: Sequence[Checked], means: pd.Dat
         standing = Standing.FAILED
         kinds = Counter(one.record.status for one in failures)
         notes += [f"{count} x {kind}" for kind, count in sorted(kinds.items())]
-    is_control = any(one.record.control for one in records)
-    if not is_control and any("over-budget" in one.record.flags for one in records):
+    if Flag.OVER_BUDGET in entry.flags:
         standing = Standing.OVER_BUDGET
-        notes.append("over budget")
-    flags = Counter(flag for one in records for flag in one.record.flags)
+        notes.append(str(standing))
     notes += [
         f"{flag} in {count} of {len(records)} runs"
-        for flag, count in sorted(flags.items())
-        if flag != "over-budget"
+        for flag, count in entry.flags.items()
+        if flag != Flag.OVER_BUDGET
     ]
     if exposed := sum(not one.record.isolated for one in records):
         notes.append(f"not isolated in {exposed} of {len(records)} runs")
     if len(sources := {one.record.source_sha256 for one in records}) > 1:
         notes.append(f"{len(sources)} versions of its code")
     is_provisional = standing is Standing.PROVISIONAL
-    if is_control:
+    if entry.is_control:
         standing = Standing.CONTROL
     return replace(entry, standing=standing, notes=tuple(notes), is_provisional=is_provisional)
 
 
 def _ranked(entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    """In the order of the page, with ranks."""
+    """The entries in the order of the page, with ranks."""
 
     def order(entry: Entry) -> tuple[Any, ...]:
         delta = entry.intervals["delta"].mean if entry.intervals else float("inf")
@@ -285,6 +320,7 @@ def _ranked(entries: Iterable[Entry]) -> tuple[Entry, ...]:
 
 
 def _shares_rank(leader: Entry, entry: Entry) -> bool:
+    """True if an entry cannot be told apart from the leader of a rank before it."""
     if leader.passes_sample_test != entry.passes_sample_test:
         return False
     difference = paired_interval(entry.case_means["delta"], leader.case_means["delta"])
@@ -293,8 +329,8 @@ def _shares_rank(leader: Entry, entry: Entry) -> bool:
 
 def _floor(
     checked: Sequence[Checked],
-) -> tuple[dict[str, Mapping[str, Sequence[float]]], dict[str, Interval]]:
-    """Of each case, and over the cases."""
+) -> tuple[dict[str, Mapping[str, Sequence[float]]], dict[str, MeanInterval]]:
+    """The two fields of a board that say what golds score: per case, and over the cases."""
     by_case = {one.record.case: one.floor for one in checked if one.floor}
     names = [name for name in MEASURES if all(name in floor for floor in by_case.values())]
     if not by_case:

@@ -1,4 +1,4 @@
-"""The commands of a method's author: `new-method`, `check`, `submit`, `verify`."""
+"""The commands of a method's author: `new-method` and `check`."""
 
 import sys
 from pathlib import Path

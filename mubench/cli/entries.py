@@ -1,4 +1,4 @@
-"""`mubench submit`, `mubench verify`: entries of the leaderboard."""
+"""`mubench submit` and `mubench verify`: gathering and checking entries of the leaderboard."""
 
 import sys
 from collections.abc import Sequence
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mubench._util.cache import Store
 from mubench._util.errors import UserError
 from mubench._util.messages import say
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 @click.option("--to", type=click.Path(file_okay=False, path_type=Path), default=Path("submission"),
               show_default=True, help="Folder that the entry is added to.")  # fmt: skip
 @click.option("--requirement", metavar="LINE",
-              help="For pip: what installs the code that was measured.")  # fmt: skip
+              help="What installs the code that was measured, in pip's words.")  # fmt: skip
 def submit(
     reference: str,
     task_name: str,
@@ -42,7 +41,10 @@ def submit(
     to: Path,
     requirement: str | None,
 ) -> None:
-    """Gathers a method's records and code as an entry of the leaderboard, if it is complete."""
+    """Gathers a method's records and code as an entry of the leaderboard.
+
+    An entry that is not fit to be published is refused, with every reason.
+    """
     with usage_errors():
         from mubench.gate.submit import submit
         from mubench.method.parameters import parse_settings
@@ -64,42 +66,45 @@ def submit(
 )
 @click.argument("results", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--base", metavar="REVISION",
-              help="Check what differs from it; nothing published may.")  # fmt: skip
+              help="Check only folders that differ from it; published files may not.")  # fmt: skip
 @click.option("--rerun", "count", type=click.IntRange(0), default=0, metavar="N",
               help="Measure N of the records again, here.")  # fmt: skip
 @DEVICE
 def verify(results: Path, base: str | None, count: int, device: str) -> None:
-    """Checks entries of the leaderboard: complete, of one code, numbers follow from readouts."""
+    """Checks entries of the leaderboard.
+
+    An entry must be complete and of one code, and its numbers must follow from its readouts.
+    """
     with usage_errors():
         from mubench.gate.entry import review
 
         found = review(results, base)
-    problems = list(found.problems)
-    if count and not problems:
-        problems = _rerun(results, found.checked, count, device)
-    for line in problems:
+    complaints = list(found.complaints)
+    if count and not complaints:
+        complaints = _rerun(results, found.checked, count, device)
+    for line in complaints:
         click.echo(line)
-    say(f"{results}: {len(found.checked)} records hold, {len(problems)} problems")
-    if problems:
+    say(f"{results}: {len(found.checked)} records hold, {len(complaints)} complaints")
+    if complaints:
         sys.exit(1)
 
 
 def _rerun(results: Path, checked: "Sequence[Checked]", count: int, device: str) -> list[str]:
-    from mubench.record.folder import record_file
+    """Measures some of the records again; one line per record that does not come out the same."""
+    from mubench.record.folder import ResultsFolder
     from mubench.run.isolation.host import Isolation
     from mubench.run.rerun import choose, remeasure
 
-    problems = []
-    store = Store()
+    complaints = []
     with Isolation([results]) as isolation:
         for record in choose(results, checked, count):
-            file = record_file(record)
-            loaded = load(record.task, device)
-            build_missing(loaded, store, [loaded.case(record.case)])
+            file = ResultsFolder.file(record)
+            library = load(record.task, device)
+            build_missing(library, [library.loaded.case(record.case)])
             say(f"measuring again: {file}")
             try:
-                lines = remeasure(results, record, loaded, store, isolation)
+                lines = remeasure(results, record, library, isolation)
             except UserError as error:
                 lines = [str(error)]
-            problems += [f"{file}: measured again, {line}" for line in lines]
-    return problems
+            complaints += [f"{file}: measured again, {line}" for line in lines]
+    return complaints

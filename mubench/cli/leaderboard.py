@@ -1,4 +1,4 @@
-"""`mubench leaderboard`, `mubench plot`, `mubench regress`: what is made of records."""
+"""`mubench leaderboard` and `mubench plot`: the page and the plots that follow from records."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ from .options import examples, usage_errors
 
 if TYPE_CHECKING:
     from mubench.record.check import Results
-    from mubench.task.spec import TaskSpec
+    from mubench.task.spec import Task
 
 
 PAGE = Path("leaderboard/README.md")
@@ -38,10 +38,10 @@ tasks_option = click.option(
 ))  # fmt: skip
 @results_option
 @click.option("--page", type=click.Path(dir_okay=False, path_type=Path), default=PAGE,
-              show_default=True, help="What to write.")  # fmt: skip
+              show_default=True, help="The page to write.")  # fmt: skip
 @click.option("--excerpt", "excerpt_file", type=click.Path(exists=True, dir_okay=False,
               path_type=Path), metavar="FILE",
-              help="Keep the tables of another page up to date, too: between its lines "
+              help="Also update the tables of another page, between its lines "
               "<!-- board --> and <!-- end of board -->.")  # fmt: skip
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a page is stale.")
 @click.option("--format", "output", type=click.Choice(["markdown", "csv", "json"]),
@@ -59,7 +59,7 @@ def leaderboard(
     """Renders the page of all tasks from records.
 
     Every number is recomputed from the readouts. A record that does not hold is named on stderr and
-    on the page, the others are rendered, and the exit code is 1.
+    on the page. Then the other records are rendered, and the exit code is 1.
     """
     read, tasks = read_folder(results, task_files)
     from mubench.board.page import excerpt, frame, missing_plots, render
@@ -91,7 +91,7 @@ def leaderboard(
                 write_atomic(path, text.encode())
             say(f"{page}: {len(read.checked)} records, {len(boards)} tasks")
             if absent:
-                say(f"the page shows {len(absent)} plots that are not there: run `mubench plot`")
+                say(f"the page shows {len(absent)} plots that do not exist: run `mubench plot`")
     if is_stale or read.rejected:
         sys.exit(1)
 
@@ -102,10 +102,10 @@ def leaderboard(
               help="Folder of plots.")  # fmt: skip
 @tasks_option
 def plot(results: Path, out: Path, task_files: tuple[str, ...]) -> None:
-    """Draws every task's records, as PNG and SVG.
+    """Draws the records of every task, as PNG and SVG.
 
-    Over the size of the forget set where a task has several, cost against alignment, and case by
-    case.
+    Each task has a plot of cost against alignment and one case by case. A task with several sizes
+    of the forget set has a plot over these sizes, too.
     """
     read, tasks = read_folder(results, task_files)
     from mubench.board.plots.draw import draw
@@ -118,11 +118,20 @@ def plot(results: Path, out: Path, task_files: tuple[str, ...]) -> None:
 
 
 def _holds(path: Path, text: str) -> bool:
+    """True if a file has exactly this text."""
     return path.is_file() and path.read_bytes() == text.encode()
 
 
-def read_folder(results: Path, task_files: tuple[str, ...]) -> "tuple[Results, list[TaskSpec]]":
-    """The records of a folder and the tasks they may be of; rejected ones are named on stderr."""
+def read_folder(results: Path, task_files: tuple[str, ...]) -> "tuple[Results, list[Task]]":
+    """Reads the records of a folder, and names those that do not hold on stderr.
+
+    Args:
+        results: the folder.
+        task_files: TOML files of tasks that are not installed.
+
+    Returns:
+        The records, and the tasks that they may be of.
+    """
     with usage_errors():
         from mubench.record.check import read_results
         from mubench.task.spec import available_tasks, load_task

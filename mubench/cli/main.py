@@ -1,4 +1,4 @@
-"""The command line. Data goes to stdout, everything else to stderr.
+"""The group of all commands. Data goes to stdout, everything else to stderr.
 
 Exit codes: 0 done; 1 a run failed or a check did not hold; 2 wrong usage; 130 interrupted.
 Commands import what they need when they run, so that help is instant.
@@ -43,13 +43,13 @@ for command in (run, sweep, gold, leaderboard, plot, regress, check, new_method,
 @click.argument("what", type=click.Choice(["methods", "tasks"]))
 def list_(what: str) -> None:
     """Names what is installed; imports no method."""
-    from tabulate import tabulate
+    from mubench._util.tables import plain
 
     if what == "tasks":
-        from mubench.task.spec import available_tasks, load_task
+        from mubench.task.spec import installed_tasks
 
         with usage_errors():
-            tasks = [load_task(name) for name in available_tasks()]
+            tasks = installed_tasks()
         rows: list[list[Any]] = [
             [t.id, t.data.name, t.model.name, t.num_cases, t.measure.golds, t.train.epochs]
             for t in tasks
@@ -65,7 +65,7 @@ def list_(what: str) -> None:
             for e in sorted(set(entry_points(group=METHODS_GROUP)), key=lambda e: e.name)
         ]
         headers = ["method", "distribution", "class"]
-    click.echo(tabulate(rows, headers, tablefmt="simple"))
+    click.echo(plain(rows, headers, "lllrrr" if what == "tasks" else ""))
 
 
 @main.command(epilog=examples("mubench show tmu", "mubench show ./mine.py:Mine"))
@@ -79,15 +79,18 @@ def show(reference: str) -> None:
         method = load_method(reference)
     import inspect
 
-    where = f"{method.distribution} {method.version}" if method.distribution else "not installed"
+    where = (
+        f"{method.distribution} {method.distribution_version}"
+        if method.distribution
+        else "not installed"
+    )
     click.echo(f"{method.name} ({where})\n")
     click.echo((inspect.getdoc(method.cls) or "no description") + "\n")
     click.echo(f"access: {', '.join(sorted(method.requires))}")
-    click.echo(f"ranked: {'no, a control' if method.is_control else 'yes'}\n")
-    from tabulate import tabulate
+    click.echo(f"ranked: {'no, a control' if method.control else 'yes'}\n")
+    from mubench._util.tables import plain
 
     rows = [[p.name, p.type, p.default, p.meaning] for p in describe_parameters(method.cls)]
     headers = ["parameter", "type", "default", "meaning"]
     widths = [None, 26, None, 70]
-    click.echo(tabulate(rows, headers, tablefmt="simple", maxcolwidths=widths) if rows
-               else "no parameters")  # fmt: skip
+    click.echo(plain(rows, headers, widths=widths) if rows else "no parameters")

@@ -1,4 +1,4 @@
-"""What the commands share: options, error handling, loading a task, training what is missing."""
+"""Options that several commands share, and how a user's mistake ends."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ OUT = click.option(
 
 
 def examples(*lines: str) -> str:
-    """The tail of a help page."""
+    """The end of a help page: commands to try."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 

@@ -9,7 +9,7 @@ from .leaderboard import FOLDER, read_folder, tasks_option
 from .options import examples, usage_errors
 
 
-@click.command(short_help="Exits 1 where new records are worse or dearer.", epilog=examples(
+@click.command(short_help="Exits 1 if new records are worse or costlier.", epilog=examples(
     "mubench regress leaderboard/results results",
     "mubench regress baseline --same-job --format markdown > comment.md",
 ))  # fmt: skip
@@ -19,16 +19,16 @@ from .options import examples, usage_errors
               help="Both ran in one job on one device: compare seconds too.")  # fmt: skip
 @click.option("--format", "output", type=click.Choice(["table", "markdown", "json"]),
               default="table", show_default=True,
-              help="markdown: fit for a comment on a pull request.")  # fmt: skip
+              help="markdown: for a comment on a pull request.")  # fmt: skip
 @tasks_option
 def regress(
     baseline: Path, new: Path, same_job: bool, output: str, task_files: tuple[str, ...]
 ) -> None:
-    """Exits 1 where the records in NEW are worse or dearer than those in BASELINE.
+    """Exits 1 if the records in NEW are worse or costlier than those in BASELINE.
 
-    NEW is `results` unless given. Records are paired by task, case, method, parameters and seed; by
-    means over seeds where the seeds differ. The rule stands below the table. A record in either
-    folder that does not hold is named and fails, too.
+    NEW is `results` unless given. Records are paired by task, case, method, parameters and seed. If
+    the seeds differ, means over seeds are paired. The rule stands below the table. A record in
+    either folder that does not hold is named, and also makes the exit code 1.
     """
     stored, _ = read_folder(baseline, task_files)
     fresh, _ = read_folder(new, task_files)

@@ -1,22 +1,20 @@
 """`mubench run`: one method on one or more cases, and how the result is printed."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from mubench._util.cache import Store
 from mubench._util.messages import say
 
-from .loading import build_missing, load
+from .loading import build_missing, chosen_cases, load
 from .options import CASE, DEVICE, OUT, SETTINGS, TASK, examples, usage_errors
 from .run_table import print_records
 
 if TYPE_CHECKING:
-    from mubench.run.cell import Measured
-    from mubench.task.spec import Case
+    from mubench.method.discovery import MethodInfo
+    from mubench.run.cell import Measurement
 
 
 @click.command(
@@ -32,12 +30,12 @@ if TYPE_CHECKING:
 @TASK
 @CASE
 @click.option("--cases", "which_cases", type=click.Choice(["first", "all"]), default="first",
-              show_default=True, help="Where no --case is given.")  # fmt: skip
+              show_default=True, help="Which cases if no --case is given.")  # fmt: skip
 @click.option("--seed", "seeds", type=click.IntRange(0), multiple=True, default=(0,),
               show_default=True, help="Of the method; repeatable.")  # fmt: skip
 @SETTINGS
 @click.option("--format", "output", type=click.Choice(["table", "json", "csv"]), default="table",
-              show_default=True, help="json: a record a line.")  # fmt: skip
+              show_default=True, help="json: one record per line.")  # fmt: skip
 @DEVICE
 @OUT
 @click.option("--again", is_flag=True, help="Measure even what this code has measured before.")
@@ -66,32 +64,32 @@ def run(
     take.
     """
     with usage_errors():
-        from mubench.method.discovery import MethodClass, load_method
+        from mubench.method.discovery import load_method
         from mubench.method.parameters import configure, parse_settings
-        from mubench.run.isolation.host import Described, Isolation
+        from mubench.run.isolation.host import Isolation
 
         parameters = parse_settings(settings)
         isolation: Isolation | None = None
-        method: MethodClass | Described
+        method: MethodInfo
         if isolate:
             isolation = click.get_current_context().with_resource(Isolation([out]))
             (method,) = isolation.describe(reference, [parameters])
             instance = None
         else:
-            method = load_method(reference)
-            instance = configure(method, parameters)
-    store = Store()
-    loaded = load(task_name, device)
-    with usage_errors():
-        if case_ids:
-            cases: Sequence[Case] = [loaded.case(case_id) for case_id in case_ids]
-        else:
-            cases = loaded.cases if which_cases == "all" else loaded.cases[:1]
-    build_missing(loaded, store, cases)
+            found = load_method(reference)
+            method, instance = found, configure(found, parameters)
+    library = load(task_name, device)
+    loaded = library.loaded
+    cases = chosen_cases(loaded, case_ids)
+    if not case_ids and which_cases == "first":
+        cases = cases[:1]
+    build_missing(library, cases)
 
-    from mubench.run.cell import Cell, measure, write_note
+    from mubench.record.folder import ResultsFolder
+    from mubench.run.cell import Cell, measure
 
-    done: list[Measured] = []
+    results = ResultsFolder(out)
+    done: list[Measurement] = []
     cells = [Cell(case, method, instance, seed) for case in cases for seed in seeds]
     for number, cell in enumerate(cells, 1):
         say(f"[{number}/{len(cells)}] {cell.label}")
@@ -100,13 +98,13 @@ def run(
             name = f"{cell.method.name}-{cell.case.id}-seed{cell.seed}.safetensors"
             weights = save_weights / loaded.task.name / name
         measured = measure(
-            loaded, store, cell, out, again=again, save_weights=weights, isolation=isolation
+            library, cell, results, again=again, save_weights=weights, isolation=isolation
         )
         done.append(measured)
         if measured.reused:
             when = measured.record.started_at
             say(f"measured before by the same code, at {when}; --again measures anew")
-        note = write_note(measured.record, measured.path, measured.trace)
+        note = results.write_note(measured.record, measured.trace)
         if measured.record.status != "ok":
             say(f"{cell.label}: {measured.record.status}: {measured.record.error} ({note})")
     print_records(loaded, done, output)

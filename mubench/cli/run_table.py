@@ -2,107 +2,123 @@
 
 import csv
 import io
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
     from mubench.gold.loaded import LoadedTask
-    from mubench.record.schema import Metric, Record
-    from mubench.run.cell import Measured
+    from mubench.record.measures import Measure
+    from mubench.record.schema import Record
+    from mubench.run.cell import Measurement
 
 
 CSV_FIELDS = ("task", "case", "method", "seed", "status", "error", "flags")
 COST_FIELDS = ("seconds", "retrain_seconds", "epochs_equivalent", "retrain_epochs_equivalent")
 
 
-def print_records(loaded: "LoadedTask", done: "Sequence[Measured]", output: str) -> None:
-    """Records on stdout, in one of the three forms."""
+def print_records(loaded: "LoadedTask", done: "Sequence[Measurement]", output: str) -> None:
+    """Prints records on stdout.
+
+    Args:
+        loaded: the task of the records.
+        done: the records, in the order of the runs.
+        output: `table`, `csv` with one row per record, or `json` with one line per record.
+    """
     records = [measured.record for measured in done]
     if output == "json":
         for record in records:
             click.echo(record.model_dump_json())
     elif output == "csv":
-        names = sorted({name for record in records for name in record.metrics})
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([*CSV_FIELDS, *COST_FIELDS, *names])
-        for record in records:
-            head = [record.task, record.case, record.method, record.seed, record.status]
-            cost = [getattr(record.cost, field) if record.cost else "" for field in COST_FIELDS]
-            values = [record.metrics[n].value if n in record.metrics else "" for n in names]
-            writer.writerow([*head, record.error or "", " ".join(record.flags), *cost, *values])
-        click.echo(text.getvalue(), nl=False)
+        click.echo(csv_text(records), nl=False)
     else:
-        click.echo(_table(loaded, done))
+        click.echo(table_text(records))
+        click.echo(_still_needed(loaded, records))
 
 
-def _table(loaded: "LoadedTask", done: "Sequence[Measured]") -> str:
-    from tabulate import tabulate
+def csv_text(records: "Sequence[Record]") -> str:
+    """All metrics of records as CSV, one row per record, every number in the unit of the record."""
+    names = sorted({name for record in records for name in record.metrics})
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*CSV_FIELDS, *COST_FIELDS, *names])
+    for record in records:
+        head = [record.task, record.case, record.method, record.seed, record.status]
+        cost = [getattr(record.cost, field) if record.cost else "" for field in COST_FIELDS]
+        values = [record.metrics[n].value if n in record.metrics else "" for n in names]
+        writer.writerow([*head, record.error or "", " ".join(record.flags), *cost, *values])
+    return text.getvalue()
 
-    rows: list[list[Any]] = []
-    shown_floor: set[str] = set()
-    for measured in done:
-        record = measured.record
+
+def table_text(records: "Sequence[Record]") -> str:
+    """The table of records, and below it what the numbers are of.
+
+    One row per record; after the first record of a case, a row of the case's floor.
+    """
+    from mubench._util.tables import plain
+    from mubench.record.measures import Place, shown_in, stated_values
+
+    measures = shown_in(Place.RUN)
+    rows: list[list[str]] = []
+    cases_with_floor: set[str] = set()
+    for record in records:
         name = f"{record.method} (seed {record.seed})"
         if record.cost and record.metrics:
-            cost = record.cost
-            rows.append([
-                record.case, name, *_metric_cells(record.metrics),
-                f"{cost.seconds:.1f}",
-                f"{cost.seconds / cost.retrain_seconds:.2f}",
-                f"{cost.epochs_equivalent:.2f} of {cost.retrain_epochs_equivalent:.1f}",
-                " ".join(record.flags),
-            ])  # fmt: skip
+            values = stated_values(record.metrics, record.cost)
+            note = " ".join(record.flags)
         else:
-            rows.append([record.case, name, *[""] * 8, f"{record.status}: {record.error}"])
-        if record.case not in shown_floor and record.floor:
-            shown_floor.add(record.case)
-            rows.append([record.case, "floor: gold against golds",
-                         *_metric_cells(record.floor), "", "1.00", "", ""])  # fmt: skip
-    headers = [
-        "case", "method", "delta", "signed", "test acc", "act. dist", "label acc", "seconds",
-        "x retrain", "epochs-eq", "note",
-    ]  # fmt: skip
-    aligned = ("left", "left", *["right"] * 8, "left")
-    lines = [tabulate(rows, headers, tablefmt="simple", disable_numparse=True, colalign=aligned)]
-    if scored := [measured.record for measured in done if measured.record.metrics]:
-        lines += ["", _legend(scored)]
-    lines.append(_still_needed(loaded, done))
+            values, note = {}, f"{record.status}: {record.error}"
+        rows.append([record.case, name, *_cells(measures, values), note])
+        if record.floor and record.case not in cases_with_floor:
+            cases_with_floor.add(record.case)
+            values = stated_values(record.floor) | {"retrain_share": 1.0}
+            rows.append([record.case, "floor: gold against golds", *_cells(measures, values), ""])
+    headers = ["case", "method", *(measure.heading for measure in measures), "note"]
+    lines = [plain(rows, headers, "ll" + "r" * len(measures) + "l")]
+    if scored := [record for record in records if record.metrics]:
+        lines += ["", _legend(scored, measures)]
     return "\n".join(lines)
 
 
-def _metric_cells(metrics: "dict[str, Metric]") -> list[str]:
-    return [
-        f"{metrics['delta'].value:.1f}",
-        f"{metrics['delta_signed'].value:+.1f}",
-        f"{100 * metrics['test_accuracy'].value:.1f}",
-        f"{metrics['activation_distance'].value:.3f}",
-        f"{metrics['label_accuracy'].value:.3f}",
+def _cells(measures: "Sequence[Measure]", values: Mapping[str, float]) -> list[str]:
+    """A cell per measure, empty if the measure has no value."""
+    return [m.text(values[m.name]) if m.name in values else "" for m in measures]
+
+
+def _legend(records: "Sequence[Record]", measures: "Sequence[Measure]") -> str:
+    """What the numbers are of, and which way is better."""
+    from mubench.record.measures import MEASURES, stated_values
+
+    first = records[0]
+    metrics = first.metrics
+
+    def span(name: str) -> str:
+        """The value of a measure, or the least and the largest over the cases."""
+        measure = MEASURES[name]
+        values = sorted({stated_values(r.metrics, r.cost)[name] for r in records})
+        texts = dict.fromkeys(measure.text(value) for value in (values[0], values[-1]))
+        return " to ".join(texts)
+
+    sentences = [
+        f"Samples: {metrics['delta'].count} in D_f, {metrics['test_accuracy'].count} in the test "
+        f"set; golds: {len(first.golds)}.",
+        f"Label accuracy of calling every sample easy: {span('all_easy_rate')}%; of calling every "
+        "sample hard: the rest of 100%.",
+        f"Retraining costs {span('retrain_epochs_equivalent')} epochs-equivalent; seconds are on "
+        f"{first.threads} thread(s) of {first.device}.",
     ]
+    for direction in ("lower", "higher"):
+        headings = ", ".join(m.heading for m in measures if m.better == direction)
+        sentences.append(f"{direction.capitalize()} is better: {headings}")
+    return "\n".join(textwrap.fill(sentence, 100) for sentence in sentences)
 
 
-def _legend(records: "Sequence[Record]") -> str:
-    metrics, first = records[0].metrics, records[0]
-    easy = sorted({record.metrics["all_easy_rate"].value for record in records})
-    all_easy = f"{easy[0]:.3f}" + f" to {easy[-1]:.3f}, by case" * (len(easy) > 1)
-    if easy[0] < 0.5:
-        all_easy += "; where below .5, calling every one hard gets more, the rest of 1"
-    return (
-        f"delta: points between the accuracies on D_f (n = {metrics['delta'].count}) of the method"
-        f" and of each of {len(first.golds)} golds; test acc in %, n ="
-        f" {metrics['test_accuracy'].count}.\n"
-        f"label acc: share of D_f where method and gold are right together or wrong together;"
-        f" calling every sample\neasy gets {all_easy}."
-        f" x retrain: share of the retraining time on {first.threads} thread(s) of"
-        f" {first.device}."
-    )
-
-
-def _still_needed(loaded: "LoadedTask", done: "Sequence[Measured]") -> str:
-    cases = {measured.record.case for measured in done}
-    seeds = {measured.record.seed for measured in done}
+def _still_needed(loaded: "LoadedTask", records: "Sequence[Record]") -> str:
+    """What is still to be measured for an entry of the leaderboard."""
+    cases = {record.case for record in records}
+    seeds = {record.seed for record in records}
     more_cases = len(loaded.cases) - len(cases)
     more_seeds = max(loaded.task.measure.seeds - len(seeds), 0)
     if not more_cases and not more_seeds:

@@ -13,7 +13,7 @@ from mubench._util.messages import duration, say
 from .options import DEVICE, OUT, examples, usage_errors
 
 if TYPE_CHECKING:
-    from mubench.run.sweep.jobs import Done, Job, Place
+    from mubench.run.sweep.jobs import Job, JobResult, Place
     from mubench.run.sweep.plan import Plan
 
 
@@ -53,7 +53,7 @@ def sweep(grid: Path, dry_run: bool, shard: tuple[int, int], device: str, out: P
     seeds = [0, 1]                   # left out: 0
     """  # noqa: D301 - click's mark for lines that stay as they are
     with usage_errors():
-        from mubench.gold.build import num_workers
+        from mubench._util.workers import WorkerPolicy
         from mubench.gold.loaded import LoadedTask
         from mubench.run.isolation.host import Isolation
         from mubench.run.machine import pick_device
@@ -65,16 +65,16 @@ def sweep(grid: Path, dry_run: bool, shard: tuple[int, int], device: str, out: P
         place_on = pick_device(device)
         cache = Store().root
         with Isolation([out]) as isolation:
-            points = read_grid(
+            cells = read_grid(
                 grid.read_text(encoding="utf-8"),
                 str(grid),
                 lambda name: LoadedTask(load_task(name), place_on),
                 isolation.describe,
             )
-    points = sweeps.shard(points, *shard)
-    workers = num_workers(place_on, len(points))
-    place = Place(cache.absolute(), out.absolute(), device, workers)
-    plans = sweeps.make_plans(points, place)
+    cells = sweeps.shard(cells, *shard)
+    workers = WorkerPolicy.for_device(place_on.type).num_workers(len(cells))
+    place = Place(cache.absolute(), out.absolute(), str(place_on), workers)
+    plans = sweeps.make_plans(cells, place)
     click.echo(_table(plans, workers), err=not dry_run)
     jobs = sweeps.in_order(plans)
     if dry_run or not jobs:
@@ -87,7 +87,7 @@ def sweep(grid: Path, dry_run: bool, shard: tuple[int, int], device: str, out: P
 
 
 def _table(plans: "Sequence[Plan]", num_workers: int) -> str:
-    from tabulate import tabulate
+    from mubench._util.tables import plain
 
     rows = [
         [plan.loaded.task.id, plan.num_models, len(plan.trainings), plan.num_kept,
@@ -95,22 +95,20 @@ def _table(plans: "Sequence[Plan]", num_workers: int) -> str:
         for plan in plans
     ]  # fmt: skip
     headers = ["task", "models", "to train", "cells measured", "to measure", "time"]
-    table = tabulate(rows, headers, tablefmt="simple", disable_numparse=True,
-                     colalign=("left", *["right"] * 5))  # fmt: skip
+    table = plain(rows, headers, "lrrrrr")
     seconds = sum(plan.estimate_seconds for plan in plans) / num_workers
     return f"{table}\nabout {duration(seconds)} with {num_workers} at once"
 
 
 def _run(jobs: "Sequence[Job]", place: "Place") -> list[str]:
-    """Has the jobs run; returns a line for each that failed."""
+    """Has the jobs run; returns one line per job that failed."""
     from tqdm import tqdm
 
-    from mubench._util.workers import LocalExecutor
-    from mubench.run.machine import pick_device
+    from mubench._util.workers import LocalExecutor, WorkerPolicy
     from mubench.run.sweep import plan as sweeps
 
-    is_cpu = pick_device(place.device).type == "cpu"
-    executor = LocalExecutor(place.num_workers, one_thread=is_cpu)
+    threads = WorkerPolicy.for_device(place.device.partition(":")[0]).threads
+    executor = LocalExecutor(place.num_workers, threads=threads)
     failures: list[str] = []
     num_done = 0
     form = "{desc}{percentage:3.0f}%|{bar}| {elapsed}, {remaining} to go{postfix}"
@@ -137,5 +135,5 @@ def _run(jobs: "Sequence[Job]", place: "Place") -> list[str]:
     return failures
 
 
-def _outcome(done: "Done") -> str:
+def _outcome(done: "JobResult") -> str:
     return f"{done.seconds:.1f} s" if done.status == "ok" else f"{done.status}: {done.error}"

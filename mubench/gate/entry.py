@@ -1,17 +1,19 @@
 """Judging entries of the leaderboard: what continuous integration asks of a pull request.
 
-An entry is one method with one set of parameters on one task. In a folder of results it is
+An entry is one method with one set of parameters on one task. In a folder of results, an entry is
 
     <task>/<method>/   its records and readouts, and where its code is: `source.py`, a method in one
                        file, or `requirements.txt`, one line that installs what was measured
     <task>/golds/      the readouts of the golds that it was scored against
 
-`verify` holds the numbers against the readouts; what remains is done here: an entry is complete and
-of one code, anyone can get that code, and nothing that was published is touched.
+`mubench.record.check` holds the numbers against the readouts. This module checks the rest:
+
+- The entry is complete, and all of its records are of one code.
+- Everyone can get that code.
+- Nothing that was published is touched.
 """
 
 import re
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,91 +26,75 @@ from mubench._util.hashing import digest
 from mubench.gold.identity import FIRST_GOLD_SEED, identity
 from mubench.method.access import ACCESS
 from mubench.method.source import source_sha
-from mubench.record.check import Checked, Results, read_results
+from mubench.record.check import Checked, read_results
 from mubench.record.folder import GOLDS, OURS, REQUIREMENTS, SOURCE
 from mubench.record.schema import Record
-from mubench.task.spec import TaskSpec, available_tasks, load_task
+from mubench.task.spec import Task, available_tasks, load_task
 
 from .published import Base, Change
 
 PINNED = re.compile(
     r"(?P<name>[\w.-]+)(==(?P<version>[\w.!+-]+)| @ \S+(@[0-9a-f]{40}|#sha256=[0-9a-f]{64}))\n?"
 )
+"""One requirement that always installs the same code: a version, a commit or a hash."""
 
 
 @dataclass(frozen=True)
-class Review:
-    """What was found."""
+class EntryReview:
+    """What a review of a folder of results found."""
 
     checked: tuple[Checked, ...]
-    """The records that hold; with a base, those of folders in which something changed."""
-    problems: tuple[str, ...]
-    """A line each: file or folder, and what is wrong."""
+    """The records that hold. With a base, only those of folders in which something changed."""
+    complaints: tuple[str, ...]
+    """One line per complaint: the file or folder, and what is wrong."""
 
 
-def review(results: Path, base: str | None = None) -> Review:
+def review(results: Path, base: str | None = None) -> EntryReview:
     """Checks a folder of results.
 
     Args:
         results: the folder.
-        base: a git revision; only folders that differ from it are checked, and that nothing which
-            it holds was changed or removed.
+        base: a git revision. Only folders that differ from it are checked, and nothing that it
+            holds may have been changed or removed.
 
     Raises:
         UserError: there is no such folder, or git does not know the revision.
     """
     if not any(results.glob("*/*")):
         raise UserError(f"{results} holds no <task>/<method>: give the folder above the tasks")
-    tasks = [load_task(name) for name in available_tasks()]
+    tasks = {task.id: task for task in map(load_task, available_tasks())}
     before = Base(results, base) if base else None
     changes = before.changes() if before else []
     homes = {path.relative_to(results) for path in results.glob("*/*") if path.is_dir()}
     if before:
         homes &= {Path(change.file).parent for change in changes}
-    read = _read(results, homes, tasks, everything=not before)
-    problems = [line for change in changes if before and (line := _touched(before, change))]
-    problems += [f"{rejected.file}: {rejected.reason}" for rejected in read.rejected]
-    problems += [
+    # All records are read, because only all of them tell which golds are the usual ones.
+    read = read_results(results, tasks.values(), thorough={home.as_posix() for home in homes})
+    checked = [one for one in read.checked if Path(one.file).parent in homes]
+    rejected = [one for one in read.rejected if Path(one.file).parent in homes]
+    complaints = [line for change in changes if before and (line := _touched(before, change))]
+    complaints += [f"{one.file}: {one.reason}" for one in rejected]
+    complaints += [
         f"{home / name}: does not belong here"
         for home in sorted(homes)
         for name in _strangers(results / home)
     ]
-    rejected_homes = {Path(rejected.file).parent for rejected in read.rejected}
+    rejected_homes = {Path(one.file).parent for one in rejected}
     entries: dict[tuple[Path, str], list[Record]] = defaultdict(list)
-    for checked in read.checked:
-        home = Path(checked.file).parent
+    for one in checked:
+        home = Path(one.file).parent
         if home not in rejected_homes:  # what is missing there is told already
-            entries[home, digest(checked.record.parameters)].append(checked.record)
-    by_id = {task.id: task for task in tasks}
+            entries[home, digest(one.record.parameters)].append(one.record)
     for (home, _), records in entries.items():
-        reasons = _check_entry(by_id[records[0].task], records)
-        problems += [f"{home}: {reason}" for reason in reasons]
+        reasons = list(_check_entry(tasks[records[0].task], records))
         if records[0].distribution != OURS:
-            problems += [f"{home}: {reason}" for reason in _check_code(results / home, records)]
-    return Review(read.checked, tuple(dict.fromkeys(problems)))
-
-
-def _read(
-    results: Path, homes: set[Path], tasks: Sequence[TaskSpec], *, everything: bool
-) -> Results:
-    """Reads records thoroughly, and those of the other folders as far as it is quick."""
-    if everything:
-        return read_results(results, tasks, thorough=True)
-    with tempfile.TemporaryDirectory() as folder:
-        for home in homes | {home.parent / GOLDS for home in homes}:
-            link = Path(folder) / home
-            link.parent.mkdir(exist_ok=True)
-            link.symlink_to((results / home).resolve())
-        read = read_results(Path(folder), tasks, thorough=True)
-    # Which golds are the usual ones, only all records can tell.
-    others = read_results(results, tasks).rejected
-    here = {rejected.file for rejected in read.rejected}
-    more = [r for r in others if Path(r.file).parent in homes and r.file not in here]
-    return Results(read.checked, (*read.rejected, *more))
+            reasons += _check_code(results / home, records)
+        complaints += [f"{home}: {reason}" for reason in reasons]
+    return EntryReview(tuple(checked), tuple(dict.fromkeys(complaints)))
 
 
 def _touched(base: Base, change: Change) -> str | None:
-    """What is wrong with a change, if anything."""
+    """The complaint about a change of what was published; None if the change is allowed."""
     home = Path(change.file).parent
     if change.kind == "added":
         return None
@@ -126,7 +112,7 @@ def _touched(base: Base, change: Change) -> str | None:
 
 
 def _is_new_version(base: Base, home: Path) -> bool:
-    """Whether a folder's records are all replaced by those of another version."""
+    """True if all records of a folder are replaced by those of another version of the code."""
 
     def versions(contents: Sequence[bytes]) -> set[tuple[str | None, str | None]]:
         records = [Record.model_validate_json(content) for content in contents]
@@ -143,7 +129,7 @@ def _is_new_version(base: Base, home: Path) -> bool:
 
 
 def _strangers(folder: Path) -> Iterator[str]:
-    """What is neither a record, a readout nor the word on where the code is."""
+    """The names of files that are no record, no readout and do not say where the code is."""
     for path in sorted(folder.iterdir()):
         if folder.name == GOLDS:
             belongs = path.suffix == ".npz"
@@ -155,8 +141,13 @@ def _strangers(folder: Path) -> Iterator[str]:
             yield path.name
 
 
-def _check_entry(task: TaskSpec, records: Sequence[Record]) -> Iterator[str]:
-    """What a single record cannot tell."""
+def _check_entry(task: Task, records: Sequence[Record]) -> Iterator[str]:
+    """Complaints about an entry that no single record can cause.
+
+    Args:
+        task: the task of the entry.
+        records: all records of the entry, each of which holds.
+    """
     seeds: dict[str, set[int]] = defaultdict(set)
     for record in records:
         seeds[record.case].add(record.seed)
@@ -167,7 +158,7 @@ def _check_entry(task: TaskSpec, records: Sequence[Record]) -> Iterator[str]:
         )
     wanted = task.measure.seeds
     if few := sorted(case for case, given in seeds.items() if len(given) < wanted):
-        yield f"{', '.join(few)}: fewer than {wanted} seeds, which {task.id} asks for"
+        yield f"{', '.join(few)}: fewer seeds than the {wanted} that {task.id} asks for"
     if len({(r.distribution_version, r.source_sha256) for r in records}) > 1:
         yield "the records were made by different versions of the code: measure all with one"
     for record in records:
@@ -180,7 +171,12 @@ def _check_entry(task: TaskSpec, records: Sequence[Record]) -> Iterator[str]:
 
 
 def _check_code(home: Path, records: Sequence[Record]) -> Iterator[str]:
-    """What is asked of methods that do not come with the harness."""
+    """Complaints about the code of an entry whose method does not come with the harness.
+
+    Args:
+        home: the folder of the entry.
+        records: all records of the entry.
+    """
     record = records[0]
     if record.control or not set(record.requires) <= ACCESS:
         yield "is a control, and controls come with mubench only"
@@ -206,5 +202,5 @@ def _check_code(home: Path, records: Sequence[Record]) -> Iterator[str]:
 
 
 def _normal(name: str) -> str:
-    """The spelling of a distribution's name by which it is found."""
+    """The normal spelling of a distribution's name, by which pip finds the distribution."""
     return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,4 +1,4 @@
-"""What git says was changed in a folder since a base."""
+"""What was published before: the files of a folder as of a git revision, and what changed since."""
 
 import subprocess
 from dataclasses import dataclass
@@ -10,18 +10,25 @@ from mubench._util.errors import UserError
 
 @dataclass(frozen=True)
 class Change:
-    """A file that is not as it is in the base."""
+    """A file that differs from the base."""
 
     file: str
-    """Under the folder."""
+    """Path of the file under the folder, with slashes."""
     kind: Literal["added", "changed", "removed"]
 
 
 class Base:
-    """The last commit that a folder's branch shares with another revision."""
+    """The last commit that a folder's branch shares with another revision.
+
+    What was published on the other branch since that commit is not the doing of this branch.
+    """
 
     def __init__(self, folder: Path, revision: str):
-        """Finds that commit.
+        """Finds the commit.
+
+        Args:
+            folder: a folder in a repository.
+            revision: what git calls the other revision, such as `origin/main`.
 
         Raises:
             UserError: the folder is in no repository, or git does not know the revision.
@@ -36,7 +43,7 @@ class Base:
             ) from None
 
     def changes(self) -> list[Change]:
-        """Committed or not, new files included."""
+        """All changes since the base: committed or not, new files included."""
         listed = self._git(
             "diff", "--relative", "--no-renames", "--name-status", "-z", self.commit, "--", "."
         )
@@ -49,12 +56,12 @@ class Base:
         return found + [Change(file, "added") for file in new[:-1]]
 
     def files(self, subfolder: Path) -> list[str]:
-        """Names of the files in a folder under the folder, as of the base."""
+        """The names of the files in a subfolder, as of the base."""
         listed = self._git("ls-tree", "--name-only", "-z", self.commit, f"{subfolder.as_posix()}/")
         return [Path(file).name for file in listed.decode().split("\0")[:-1]]
 
     def read(self, file: Path) -> bytes:
-        """A file under the folder, as of the base."""
+        """The content of a file, given by its path under the folder, as of the base."""
         return self._git("show", f"{self.commit}:./{file.as_posix()}")
 
     def _git(self, *arguments: str) -> bytes:

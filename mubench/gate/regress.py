@@ -1,16 +1,19 @@
-"""The gate of continuous integration: are new records worse or dearer than stored ones?
+"""The gate of continuous integration: are new records worse or costlier than stored ones?
 
-Records are paired by task, case, method, parameters and seed. Where the new ones have other seeds,
-the means over seeds of each case are paired. Both sides are scored against the golds of the
-baseline, so that golds trained anew elsewhere change nothing.
+Records are paired by task, case, method, parameters and seed. If the new records have other seeds,
+the means over seeds are paired, case by case. Both sides are scored against the golds of the
+baseline. Otherwise golds that were trained anew elsewhere would change the numbers.
 
-A method is worse where the mean difference over cases of delta, activation distance, label accuracy
-or test accuracy exceeds the tolerance of `noise`, or where a run fails that did not. It is dearer
-where its epochs-equivalent, summed over cases, exceeds the baseline's by more than a quarter, on
-any machine. Seconds are compared only where the caller says that both ran in one job, on records
-that state one device and one number of threads; half as much again is dearer.
+| a method is | if                                                                        |
+|-------------|---------------------------------------------------------------------------|
+| worse       | a measure of quality exceeds the tolerance of `mubench.gate.tolerance`    |
+| worse       | a run fails, and no run of that case failed before                        |
+| costlier    | its mean cost over cases exceeds the baseline's by more than `COSTS` says |
 
-Whatever is worse names the method, the measure, and the case that it is worst in.
+Epochs-equivalent are compared on any machine. Seconds are compared only if the caller says that
+both sides ran in one job, and all records state the same device and number of threads.
+
+Each finding names the method, the measure, and the case in which the loss is largest.
 """
 
 from collections import defaultdict
@@ -22,18 +25,18 @@ from typing import NamedTuple
 import numpy as np
 
 from mubench._util.errors import UserError
-from mubench._util.hashing import digest
 from mubench._util.statistics import ROUNDING
 from mubench.record.check import Checked, Results
-from mubench.record.folder import gold_path
+from mubench.record.folder import ResultsFolder, readout_beside
 from mubench.record.readout import Arrays, read_arrays, same_case
 from mubench.record.schema import Record
-from mubench.record.stacked import Models
+from mubench.record.stacked import StackedReadouts
 
 from .tolerance import QUALITY, CasePair, Side, tolerance
 
 COSTS = (("epochs_equivalent", 1.25, 0.01), ("seconds", 1.5, 0.1))
-"""Measure, the ratio to the baseline that is too dear, and the difference that is nothing."""
+"""Measure of cost, the largest ratio to the baseline that is no regression, and the largest
+difference that is none, in the unit of the record. A regression exceeds both."""
 
 
 @dataclass(frozen=True)
@@ -43,31 +46,37 @@ class Finding:
     task: str
     method: str
     parameters: str
-    """Digest, as in the names of the records."""
+    """The parameters in eight letters, as in the names of records."""
     measure: str
+    """The name of the measure; `status` for a run that failed."""
     cases: int
+    """Number of cases that were compared."""
     worst_case: str
     is_regression: bool
     note: str
+    """Why nothing was concluded, or how a run failed; empty otherwise."""
     baseline: float | None = None
+    """Mean over cases, in the unit of the record; None for `status`."""
     new: float | None = None
+    """The same of the new records."""
     change: float | None = None
-    """Of quality the difference, above zero: worse. Of a cost the ratio."""
+    """For quality the loss, in the unit of the record, above zero if the new records are worse. For
+    a cost the ratio of new to baseline; None if the baseline cost nothing."""
     tolerance: float | None = None
-    """Largest change that is none; None: nothing can be concluded."""
+    """The largest change that is no regression. None: nothing can be concluded."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything compared, and what could not be."""
+    """All findings, and what could not be compared."""
 
     findings: tuple[Finding, ...]
     unpaired: tuple[str, ...]
-    """Lines: what only one side has."""
+    """One line per method with cases that only one side has."""
 
     @property
     def regressions(self) -> list[Finding]:
-        """What makes the gate fail."""
+        """The findings that make the gate fail."""
         return [finding for finding in self.findings if finding.is_regression]
 
 
@@ -78,29 +87,33 @@ def compare(
 
     Args:
         baseline: the folder of the stored records.
-        stored: what was read from it.
+        stored: what was read from `baseline`.
         new: the folder of the new records.
-        fresh: what was read from it.
-        same_job: whether both ran in one job, so that seconds can be compared.
+        fresh: what was read from `new`.
+        same_job: True if both ran in one job, so that seconds can be compared.
 
     Raises:
-        UserError: they have no case of a method in common, or call different images one case.
+        UserError: the folders have no case of a method in common, or they give different images the
+            name of one case.
     """
     before, after = _grouped(stored.checked), _grouped(fresh.checked)
     findings: list[Finding] = []
     unpaired: list[str] = []
     for key in sorted(before.keys() | after.keys()):
-        old, young = before.get(key, {}), after.get(key, {})
-        for folder, only in ((baseline, old.keys() - young), (new, young.keys() - old)):
+        stored_cases, fresh_cases = before.get(key, {}), after.get(key, {})
+        for folder, only in (
+            (baseline, stored_cases.keys() - fresh_cases),
+            (new, fresh_cases.keys() - stored_cases),
+        ):
             if only:
                 unpaired.append(f"{key.label}: {', '.join(sorted(only))} only in {folder}")
         cases = [
-            _Case(case, *_common_seeds(old[case], young[case]))
-            for case in sorted(old.keys() & young)
+            _RunsOfCase(case, *_common_seeds(stored_cases[case], fresh_cases[case]))
+            for case in sorted(stored_cases.keys() & fresh_cases)
         ]
         findings += _failures(key, cases)
         if measured := [case for case in cases if case.is_measured]:
-            findings += _quality(key, measured, baseline, new)
+            findings += _quality(key, measured, ResultsFolder(baseline), ResultsFolder(new))
             findings += _costs(key, measured, same_job)
     if not any(before[key].keys() & after[key].keys() for key in before.keys() & after):
         raise UserError(
@@ -111,24 +124,25 @@ def compare(
 
 
 class Key(NamedTuple):
-    """What is compared with its like."""
+    """A method with its parameters on a task: what both sides must have to be compared."""
 
     task: str
     method: str
     parameters: str
+    """The parameters in eight letters."""
 
     @property
     def label(self) -> str:
-        """What to call it in a line."""
+        """The words for the key in a line."""
         return f"{self.method} ({self.parameters}) on {self.task}"
 
 
 def _grouped(checked: Iterable[Checked]) -> dict[Key, dict[str, list[Checked]]]:
-    """By method, then by case."""
+    """Key to case to records."""
     groups: dict[Key, dict[str, list[Checked]]] = defaultdict(lambda: defaultdict(list))
     for one in checked:
         record = one.record
-        key = Key(record.task, record.method, digest(record.parameters)[:8])
+        key = Key(record.task, record.method, record.parameters_id)
         groups[key][record.case].append(one)
     return groups
 
@@ -136,7 +150,7 @@ def _grouped(checked: Iterable[Checked]) -> dict[Key, dict[str, list[Checked]]]:
 def _common_seeds(
     baseline: Sequence[Checked], new: Sequence[Checked]
 ) -> tuple[list[Checked], list[Checked]]:
-    """The runs with seeds that both have; all, if there are none."""
+    """The runs whose seeds both sides have, in order of seeds; all runs if no seed is common."""
     common = {c.record.seed for c in baseline} & {c.record.seed for c in new}
     sides = (
         sorted(
@@ -148,8 +162,8 @@ def _common_seeds(
 
 
 @dataclass(frozen=True)
-class _Case:
-    """The runs of a case on both sides, in order of seeds."""
+class _RunsOfCase:
+    """The runs of one case on both sides, in order of seeds."""
 
     name: str
     baseline: Sequence[Checked]
@@ -157,18 +171,18 @@ class _Case:
 
     @property
     def is_measured(self) -> bool:
-        """Whether both sides came to something."""
+        """True if both sides have a run that did not fail."""
         return any(c.values for c in self.baseline) and any(c.values for c in self.new)
 
     @property
     def is_repeat(self) -> bool:
-        """Whether only a change of code can have changed the numbers."""
+        """True if nothing but a change of code can have changed the numbers."""
         return [_conditions(c.record) for c in self.baseline] == [
             _conditions(c.record) for c in self.new
         ]
 
     def costs(self, measure: str) -> tuple[float, float]:
-        """Mean over seeds, of the baseline and of the new."""
+        """The mean over seeds of a cost, in the unit of the record: baseline, then new."""
         means = [
             float(np.mean([c.values[measure] for c in side if c.values]))
             for side in (self.baseline, self.new)
@@ -177,13 +191,13 @@ class _Case:
 
 
 def _conditions(record: Record) -> tuple[object, ...]:
-    """What repeats a run bit for bit, besides its code."""
+    """Whatever must be equal, besides the code, for two runs to repeat each other bit for bit."""
     libraries = sorted((k, v) for k, v in record.versions.items() if k != "mubench")
     return record.seed, record.device, record.threads, record.precision, libraries
 
 
-def _failures(key: Key, cases: Sequence[_Case]) -> Iterator[Finding]:
-    """Runs that fail and did not."""
+def _failures(key: Key, cases: Sequence[_RunsOfCase]) -> Iterator[Finding]:
+    """A finding per case in which a new run failed and no run of the baseline did."""
     for case in cases:
         failed = [c.record for c in case.new if not c.values]
         if failed and all(c.values for c in case.baseline):
@@ -197,7 +211,17 @@ def _failures(key: Key, cases: Sequence[_Case]) -> Iterator[Finding]:
             )
 
 
-def _quality(key: Key, cases: Sequence[_Case], baseline: Path, new: Path) -> Iterator[Finding]:
+def _quality(
+    key: Key, cases: Sequence[_RunsOfCase], baseline: ResultsFolder, new: ResultsFolder
+) -> Iterator[Finding]:
+    """A finding per measure of quality.
+
+    Args:
+        key: what is compared.
+        cases: the cases that both sides measured, at least one.
+        baseline: the folder of the stored records.
+        new: the folder of the new records.
+    """
     pairs = [_scored(case, baseline, new) for case in cases]
     is_repeat = all(case.is_repeat for case in cases)
     for measure in QUALITY:
@@ -217,27 +241,27 @@ def _quality(key: Key, cases: Sequence[_Case], baseline: Path, new: Path) -> Ite
         )
 
 
-def _scored(case: _Case, baseline: Path, new: Path) -> CasePair:
-    """Both sides against the baseline's golds."""
+def _scored(case: _RunsOfCase, baseline: ResultsFolder, new: ResultsFolder) -> CasePair:
+    """Both sides of a case, scored against the baseline's golds."""
     record = next(c.record for c in case.baseline if c.values)
-    golds = [_arrays(gold_path(baseline, record, gold)) for gold in record.golds]
+    gold_arrays = [_arrays(path) for path in baseline.golds(record)]
+    golds = StackedReadouts.of(gold_arrays)
 
-    def side(folder: Path, runs: Sequence[Checked]) -> Side:
-        readouts = [_arrays((folder / c.file).with_suffix(".npz")) for c in runs if c.values]
-        if not all(same_case(readout, golds[0]) for readout in readouts):
-            raise UserError(f"{case.name} of {record.task} has other images in {folder}")
-        return Side.of(Models.of(readouts), Models.of(golds))
+    def side(folder: ResultsFolder, runs: Sequence[Checked]) -> Side:
+        readouts = [_arrays(readout_beside(folder / c.file)) for c in runs if c.values]
+        if not all(same_case(readout, gold_arrays[0]) for readout in readouts):
+            raise UserError(f"{case.name} of {record.task} has other images in {folder.root}")
+        return Side.of(StackedReadouts.of(readouts), golds)
 
-    old, fresh = side(baseline, case.baseline), side(new, case.new)
-    return CasePair(case.name, old, fresh, Models.of(golds))
+    return CasePair(case.name, side(baseline, case.baseline), side(new, case.new), golds)
 
 
 def _arrays(path: Path) -> Arrays:
     return read_arrays(path.read_bytes(), path.name)
 
 
-def _costs(key: Key, cases: Sequence[_Case], same_job: bool) -> Iterator[Finding]:
-    """Ratios of what the cases cost together."""
+def _costs(key: Key, cases: Sequence[_RunsOfCase], same_job: bool) -> Iterator[Finding]:
+    """A finding per cost, which compares what all cases together cost."""
     for measure, limit, least in COSTS:
         costs = {case.name: case.costs(measure) for case in cases}
         old, fresh = np.mean(list(costs.values()), axis=0).tolist()
@@ -256,7 +280,8 @@ def _costs(key: Key, cases: Sequence[_Case], same_job: bool) -> Iterator[Finding
         )
 
 
-def _why_not_timed(cases: Sequence[_Case], same_job: bool) -> str:
+def _why_not_timed(cases: Sequence[_RunsOfCase], same_job: bool) -> str:
+    """The reason why seconds cannot be compared; empty if they can."""
     if not same_job:
         return "not in one job"
     runs = [c.record for case in cases for c in (*case.baseline, *case.new)]

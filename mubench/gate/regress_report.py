@@ -5,55 +5,57 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from tabulate import tabulate
+from mubench._util.tables import markdown, plain
+from mubench.record.measures import MEASURES
 
 from .regress import COSTS, Comparison, Finding
-from .tolerance import LEAST_CASES, MARGIN, QUALITY, REPEAT_CONFIDENCE, SEEDS_CONFIDENCE
+from .tolerance import CASES_FOR_TOLERANCE, MARGIN, QUALITY, REPEAT_CONFIDENCE, SEEDS_CONFIDENCE
 
-PERCENT = ("label_accuracy", "test_accuracy")
 RULE = (
-    "Worse: the mean over cases of (new - baseline) exceeds the tolerance, which is the largest of "
-    f"{MARGIN:.0%} of the floor's gap between golds, the {REPEAT_CONFIDENCE:.1%} one-sided bound "
-    "from the paired samples and, where the seeds or the machine differ, the "
-    f"{SEEDS_CONFIDENCE:.1%} bounds from samples widened by the golds' dispersion, from cases (at "
-    f"least {LEAST_CASES}) and from seeds. Dearer: "
+    "Worse: the mean over cases of the loss from baseline to new exceeds the tolerance. The "
+    f"tolerance is the largest of {MARGIN:.0%} of the floor's gap between golds, the "
+    f"{REPEAT_CONFIDENCE:.1%} one-sided bound from the paired samples and, where the seeds or the "
+    f"machine differ, the {SEEDS_CONFIDENCE:.1%} bounds from samples widened by the golds' "
+    f"dispersion, from cases (at least {CASES_FOR_TOLERANCE}) and from seeds. A change above zero "
+    "is a loss. Costlier: "
     + " or ".join(f"{measure} above {limit} x the baseline" for measure, limit, _ in COSTS)
-    + "; seconds only with --same-job, on one device and equal threads. Accuracies in points."
+    + "; seconds only with --same-job, on one device and equal threads. Units: "
+    + ", ".join(f"{name} in {unit}" for name in QUALITY if (unit := MEASURES[name].unit))
+    + "."
 )
-
-
 HEADERS = (
     "method", "task", "measure", "cases", "baseline", "new", "change", "tolerance", "worst case",
     "verdict",
 )  # fmt: skip
+ALIGN = "lll" + "r" * 5 + "ll"
 
 
 def as_table(comparison: Comparison, rejected: Sequence[str]) -> str:
-    """For a terminal.
+    """The report for a terminal.
 
     Args:
         comparison: what was found.
-        rejected: a line for each record that does not hold.
+        rejected: one line per record that does not hold.
     """
     rows = [_row(finding) for finding in comparison.findings]
-    lines = [_table(rows, "simple"), "", *verdict(comparison, rejected)]
+    lines = [plain(rows, HEADERS, ALIGN), "", *verdict(comparison, rejected)]
     return "\n".join([*lines, *comparison.unpaired, "", textwrap.fill(RULE, 100)])
 
 
 def as_markdown(comparison: Comparison, rejected: Sequence[str]) -> str:
-    """For a comment on a pull request: what is wrong first, the rest folded away."""
+    """The report for a comment on a pull request: what is wrong first, the rest folded away."""
     failed = bool(comparison.regressions or rejected)
     heading = "regression" if failed else "no regression"
     lines = [f"### mubench regress: {heading}", ""]
     lines += [f"- {line}" for line in verdict(comparison, rejected)]
     rows = [_row(finding) for finding in comparison.findings]
     lines += ["", f"<details><summary>All {len(rows)} comparisons</summary>", ""]
-    lines += [_table(rows, "pipe"), "", *(f"- {line}" for line in comparison.unpaired)]
+    lines += [markdown(rows, HEADERS, ALIGN), "", *(f"- {line}" for line in comparison.unpaired)]
     return "\n".join([*lines, "", RULE, "", "</details>"])
 
 
 def as_json(comparison: Comparison, rejected: Sequence[str]) -> str:
-    """For programs."""
+    """The report for programs, with numbers unrounded and in the units of records."""
     content = {
         "regressions": [asdict(finding) for finding in comparison.regressions],
         "findings": [asdict(finding) for finding in comparison.findings],
@@ -65,49 +67,48 @@ def as_json(comparison: Comparison, rejected: Sequence[str]) -> str:
 
 
 def verdict(comparison: Comparison, rejected: Sequence[str]) -> list[str]:
-    """A line for each reason to fail, or one that there is none."""
+    """One line per reason to fail, or a single line that says there is none."""
     lines = [f"rejected {line}" for line in rejected]
     lines += [_sentence(finding) for finding in comparison.regressions]
     return lines or [f"no regression in {len(comparison.findings)} comparisons"]
 
 
 def _sentence(finding: Finding) -> str:
+    """A regression in a line."""
     where = f"{finding.method} ({finding.parameters}) on {finding.task}, worst case"
     where += f" {finding.worst_case}"
     if finding.measure == "status":
         return f"{where}: {finding.note}"
-    before, after = (_number(finding, value) for value in (finding.baseline, finding.new))
-    tolerated = _number(finding, finding.tolerance, is_difference=True)
+    before, after = (_value(finding, value) for value in (finding.baseline, finding.new))
+    tolerated = _change(finding, finding.tolerance)
     return f"{where}: {finding.measure} {before} -> {after} (tolerated: {tolerated})"
 
 
 def _row(finding: Finding) -> list[str]:
-    label = "worse" if finding.measure in (*QUALITY, "status") else "dearer"
+    label = "worse" if finding.measure in (*QUALITY, "status") else "costlier"
     return [
         f"{finding.method} ({finding.parameters})",
         finding.task,
         finding.measure,
         str(finding.cases),
-        _number(finding, finding.baseline),
-        _number(finding, finding.new),
-        _number(finding, finding.change, is_difference=True),
-        _number(finding, finding.tolerance, is_difference=True),
+        _value(finding, finding.baseline),
+        _value(finding, finding.new),
+        _change(finding, finding.change),
+        _change(finding, finding.tolerance),
         finding.worst_case,
         label.upper() if finding.is_regression else finding.note or "ok",
     ]
 
 
-def _number(finding: Finding, value: float | None, *, is_difference: bool = False) -> str:
-    """In the unit of the measure; accuracies in percent, changes of cost as factors."""
-    if value is None:
+def _value(finding: Finding, value: float | None) -> str:
+    """A value of a measure as it is printed; empty if there is none."""
+    return "" if value is None else MEASURES[finding.measure].text(value, compared=True)
+
+
+def _change(finding: Finding, change: float | None) -> str:
+    """A change as it is printed: of quality a difference with its sign, of a cost a factor."""
+    if change is None:
         return ""
     if finding.measure in QUALITY:
-        scale, digits = (100, 2) if finding.measure in PERCENT else (1, 3)
-        return f"{scale * value:{'+' if is_difference else ''}.{digits}f}"
-    return f"x {value:.2f}" if is_difference else f"{value:.2f}"
-
-
-def _table(rows: Sequence[Sequence[str]], style: str) -> str:
-    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
-    sides = ("left", "left", "left", *["right"] * 5, "left", "left")
-    return tabulate(cells, HEADERS, tablefmt=style, disable_numparse=True, colalign=sides)
+        return MEASURES[finding.measure].text(change, is_signed=True, compared=True)
+    return f"x {change:.2f}"

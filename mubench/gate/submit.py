@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from mubench._util.files import write_atomic
 from mubench._util.messages import say
 from mubench.method.discovery import MethodClass, load_method
 from mubench.method.parameters import configure, resolved_parameters
-from mubench.record.folder import OURS, REQUIREMENTS, SOURCE, gold_path, read_record, record_path
+from mubench.record.folder import GOLDS, OURS, REQUIREMENTS, SOURCE, ResultsFolder, read_record
 from mubench.record.schema import Record
-from mubench.task.spec import TaskSpec
+from mubench.task.spec import Task
 
 from .entry import review
 
@@ -22,44 +22,44 @@ from .entry import review
 def submit(
     reference: str,
     settings: Mapping[str, Any],
-    task: TaskSpec,
+    task: Task,
     results: Path,
     to: Path,
     requirement: str | None = None,
 ) -> list[Path]:
-    """Writes an entry, if `review` finds nothing wrong with it.
+    """Writes an entry, if `review` has no complaint about it.
 
     Args:
         reference: the method, named as for its runs.
         settings: parameters other than the defaults, as for its runs.
-        task: on which it was measured.
-        results: folder of its records.
-        to: folder of results to which the entry is added, there or not.
-        requirement: what installs the distribution that was measured, in pip's words; default:
-            where this one was installed from.
+        task: the task on which the method was measured.
+        results: the folder of the method's records.
+        to: the folder of results to which the entry is added; made if it does not exist.
+        requirement: what installs the distribution that was measured, in pip's words. None: where
+            the installed one came from.
 
     Returns:
-        The files.
+        The files that were written.
 
     Raises:
-        UserError: the entry is not complete, does not hold, or its code cannot be had by others.
+        UserError: the entry is not complete, does not hold, or others cannot get its code.
     """
     method = load_method(reference)
     parameters = resolved_parameters(configure(method, settings))
-    records = _records(reference, method, parameters, task, results)
+    measured = ResultsFolder(results)
+    records = _records(reference, method, parameters, task, measured)
     code = _code(reference, method, requirement)
     with tempfile.TemporaryDirectory() as folder:
-        staged = Path(folder)
-        home = record_path(staged, records[0]).parent
+        staged = ResultsFolder(Path(folder))
         for name, content in code.items():
-            write_atomic(home / name, content)
+            write_atomic(staged.home(records[0]) / name, content)
         for record in records:
-            _copy(record, results, staged)
-        if problems := review(staged).problems:
-            raise UserError("\n".join(["the entry is not fit to be published:", *problems]))
-        written = _add(staged, to)
+            _copy(record, measured, staged)
+        if complaints := review(staged.root).complaints:
+            raise UserError("\n".join(["the entry is not fit to be published:", *complaints]))
+        written = _add(staged.root, to)
     for name in {SOURCE, REQUIREMENTS} - code.keys():  # of an earlier submission
-        record_path(to, records[0]).with_name(name).unlink(missing_ok=True)
+        (ResultsFolder(to).home(records[0]) / name).unlink(missing_ok=True)
     return written
 
 
@@ -67,10 +67,21 @@ def _records(
     reference: str,
     method: MethodClass,
     parameters: Mapping[str, Any],
-    task: TaskSpec,
-    results: Path,
+    task: Task,
+    results: ResultsFolder,
 ) -> list[Record]:
-    """What was measured of the method as it is now."""
+    """The records of the method as it is now.
+
+    Args:
+        reference: how the user names the method.
+        method: the method.
+        parameters: all parameters of the method.
+        task: the task of the records.
+        results: the folder of the records.
+
+    Raises:
+        UserError: there are none, or some were made by other code.
+    """
     folder = results / task.name / method.name
     found = [read_record(path) for path in sorted(folder.glob("*.json"))]
     records = [record for record in found if record.parameters == parameters]
@@ -78,13 +89,7 @@ def _records(
     if not records:
         others = f" ({len(found)} with other parameters: --set as for the run)" * bool(found)
         raise UserError(f"{folder} has no such records{others}; {run} makes them")
-    code = (method.distribution, method.version, method.source_sha)
-    stale = [
-        record.case
-        for record in records
-        if (record.distribution, record.distribution_version, record.source_sha256) != code
-    ]
-    if stale:
+    if stale := [record.case for record in records if record.code != method.code]:
         raise UserError(
             f"{reference} was changed since it was measured on {', '.join(stale)}, or had another "
             f"name or version then: {run} measures it again"
@@ -95,8 +100,17 @@ def _records(
 
 
 def _code(reference: str, method: MethodClass, requirement: str | None) -> dict[str, bytes]:
-    """Where others get the code: a file of the entry, name to content."""
-    name, version = method.distribution, method.version
+    """The file of an entry that says where others get the code, as name to content.
+
+    Args:
+        reference: how the user names the method.
+        method: the method.
+        requirement: what installs the method, in pip's words, if the user says so.
+
+    Raises:
+        UserError: nobody else could get the code.
+    """
+    name, version = method.distribution, method.distribution_version
     if name == OURS:
         return {}
     if name is None:
@@ -118,7 +132,12 @@ def _code(reference: str, method: MethodClass, requirement: str | None) -> dict[
 
 
 def _origin(name: str, version: str) -> str | None:
-    """What would install a distribution again from where pip had it; None: from a folder."""
+    """The requirement that installs a distribution again; None if it came from a folder.
+
+    Args:
+        name: the name of the distribution.
+        version: the version that is installed.
+    """
     # In its own folder, an editable install shows the metadata of its source as well.
     found = list(distributions(name=name))
     origins = [text for one in found if (text := one.read_text("direct_url.json"))]
@@ -130,16 +149,15 @@ def _origin(name: str, version: str) -> str | None:
     return None
 
 
-def _copy(record: Record, results: Path, staged: Path) -> None:
-    """A record as it is, its readout and those of its golds, where they are there."""
-    path = record_path(results, record)
-    golds = [gold_path(results, record, gold) for gold in record.golds]
-    for file in (path, path.with_suffix(".npz"), *golds):
+def _copy(record: Record, results: ResultsFolder, staged: ResultsFolder) -> None:
+    """Copies a record, its readout and those of its golds, as far as they exist."""
+    for file in (results.record(record), results.readout(record), *results.golds(record)):
         if file.is_file():
-            write_atomic(staged / file.relative_to(results), file.read_bytes())
+            write_atomic(staged / str(file.relative_to(results.root)), file.read_bytes())
 
 
 def _add(staged: Path, to: Path) -> list[Path]:
+    """Copies all files of a folder into another, and names the new files."""
     files = {
         to / path.relative_to(staged): path.read_bytes()
         for path in sorted(staged.rglob("*"))
@@ -152,10 +170,11 @@ def _add(staged: Path, to: Path) -> list[Path]:
 
 
 def _refuse_other_golds(files: Mapping[Path, bytes]) -> None:
-    other: Sequence[Path] = [
+    """Raises UserError if the readout of a gold would replace one with other content."""
+    other = [
         path
         for path, content in files.items()
-        if path.parent.name == "golds" and path.is_file() and path.read_bytes() != content
+        if path.parent.name == GOLDS and path.is_file() and path.read_bytes() != content
     ]
     if other:
         raise UserError(

@@ -1,20 +1,24 @@
 """How much two sets of runs on the same cases may differ without anything having changed.
 
-The yardstick of `regress`. D is the mean over cases of a measure's difference, new less baseline,
-turned so that above zero is worse. It is news where it exceeds the largest of
+This is the yardstick of `mubench regress`. D is the mean over cases of a measure's difference
+between new runs and baseline, turned so that above zero is worse. D is a regression when it exceeds
+all of these bounds:
 
-- a tenth of the floor's gap, which is what divides one gold from another: less does not matter;
-- the normal quantile times the standard error of D over the samples, paired: the same images under
-  both models. Where the seeds differ it is widened by the dispersion of the golds, which is by how
-  much more another seed moves a gold than independent samples would;
-- where the seeds differ, Student's t times the standard error of D over the cases, from 4 cases on,
-  and times the standard error that follows from the spread between seeds of one case, where at
-  least 4 degrees of freedom tell it.
+1. Margin: 10% of the floor gap, which is the mean distance between golds. Smaller differences do
+   not matter in practice.
+2. Samples: a normal quantile times the standard error of D over the samples. The error is paired,
+   because both models see the same images. If the seeds differ, the bound is multiplied by the
+   dispersion of the golds: by how much more another seed moves a gold than independent samples
+   would.
+3. Cases, if the seeds differ: Student's t times the standard error of D over the cases. This bound
+   needs `CASES_FOR_TOLERANCE` cases.
+4. Seeds, if the seeds differ: Student's t times the standard error that follows from the spread
+   between seeds of one case. This bound needs `LEAST_FREEDOM` degrees of freedom.
 
 Runs with equal seeds on one kind of machine with the same libraries repeat each other bit for bit
-as long as nothing changes, so for them the samples are the only noise. Of other seeds with neither
-cases nor seeds enough, nothing is known of how much a seed matters to the method, and nothing is
-concluded.
+as long as nothing changes. So for such runs the samples are the only noise. If the seeds differ,
+and there are neither cases nor seeds enough for bounds 3 and 4, nothing is concluded. Because the
+method's spread over seeds is then unknown, any conclusion would be a guess.
 
 Suffixes: S seeds, G golds, N samples.
 """
@@ -27,69 +31,82 @@ import numpy as np
 from scipy import stats
 
 from mubench._util.arrays import Floats
-from mubench.record.stacked import Models, leave_one_out, per_sample, recompute
+from mubench._util.statistics import t_quantile
+from mubench.record.measures import MEASURES
+from mubench.record.stacked import StackedReadouts, floor_values, per_sample, recompute
 
-QUALITY = {
-    "delta": 1, "activation_distance": 1, "label_accuracy": -1, "test_accuracy": -1,
-}  # fmt: skip
-"""Measure to the sign with which more is worse."""
+QUALITY = ("delta", "activation_distance", "label_accuracy", "test_accuracy")
+"""The measures of quality that are compared; each has a direction in `MEASURES`."""
 REPEAT_CONFIDENCE = 0.975
+"""One-sided confidence of the bound from samples where seeds and machine are equal."""
 SEEDS_CONFIDENCE = 0.99
-"""One-sided; stricter for other seeds, which differ by more than any standard error knows of."""
+"""One-sided confidence of all bounds where seeds or machines differ. It is stricter, because such
+runs differ by more than any standard error knows of."""
 MARGIN = 0.1
-LEAST_CASES = 4
+"""The margin as a fraction of the floor gap."""
+CASES_FOR_TOLERANCE = 4
+"""Fewest cases whose spread gives a bound."""
 LEAST_FREEDOM = 4
+"""Fewest degrees of freedom with which the spread between seeds gives a bound."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """The runs of one side on one case, scored against the golds that both sides share."""
+    """One side of a comparison on one case: its runs scored against the golds of both sides."""
 
-    seeds_S: Mapping[str, Floats]
-    """Measure to a value for each seed."""
-    samples_N: Mapping[str, Floats]
-    """Measure to a value for each sample, mean over seeds; of the same images on both sides."""
+    by_seed: Mapping[str, Floats]
+    """Measure to one value per seed, (S,), in the unit of the record."""
+    by_sample: Mapping[str, Floats]
+    """Measure to one value per sample, mean over seeds, in the unit of the record. Samples of D_f,
+    (N,); for `test_accuracy` the test images. Both sides have the same samples."""
 
     @classmethod
-    def of(cls, models: Models, golds: Models) -> "Side":
-        """Scores models."""
+    def of(cls, models: StackedReadouts, golds: StackedReadouts) -> "Side":
+        """Scores the models of one side.
+
+        Args:
+            models: one model per seed.
+            golds: the golds of the case.
+        """
         values, _ = recompute(models, golds)
-        sampled = per_sample(models, golds)
-        samples = {name: values_SN.mean(axis=0) for name, values_SN in sampled.items()}
-        samples["delta"] = samples["delta_signed"]
-        samples["test_accuracy"] = models.test_right_RM.mean(axis=0)
-        return cls({name: values[name] for name in QUALITY}, {n: samples[n] for n in QUALITY})
+        sampled = per_sample(models, golds) | {"test_accuracy": models.test_right_RM}
+        samples = {name: sampled[MEASURES[name].samples].mean(axis=0) for name in QUALITY}
+        return cls({name: values[name] for name in QUALITY}, samples)
 
     def value(self, measure: str) -> float:
-        """Mean over seeds."""
-        return float(self.seeds_S[measure].mean())
+        """The mean over seeds of a measure, in the unit of the record."""
+        return float(self.by_seed[measure].mean())
 
 
 @dataclass(frozen=True)
 class CasePair:
-    """Both sides of a case."""
+    """Both sides of a comparison on one case."""
 
     case: str
     baseline: Side
     new: Side
-    golds: Models
+    golds: StackedReadouts
+    """The golds that both sides are scored against."""
 
     def difference(self, measure: str) -> float:
-        """Above zero: the new runs are worse."""
-        return QUALITY[measure] * (self.new.value(measure) - self.baseline.value(measure))
+        """By how much the new runs are worse, in the unit of the record; below zero: better."""
+        return MEASURES[measure].loss(self.baseline.value(measure), self.new.value(measure))
 
     def variance_over_samples(self, measure: str) -> float:
-        """Of `difference`, were the samples independent draws."""
-        return _variance(self.new.samples_N[measure] - self.baseline.samples_N[measure])
+        """The variance of `difference`, as if the samples were independent draws."""
+        return _variance(self.new.by_sample[measure] - self.baseline.by_sample[measure])
 
 
 def tolerance(pairs: Sequence[CasePair], measure: str, *, is_repeat: bool) -> float | None:
-    """The largest mean difference over the cases that is no news; None: nothing can be concluded.
+    """The largest mean difference over the cases that is no regression.
 
     Args:
-        pairs: the cases.
-        measure: of `QUALITY`.
-        is_repeat: whether the two sides ran with equal seeds on equal machines.
+        pairs: at least one case.
+        measure: the name of a measure of `QUALITY`.
+        is_repeat: True if the two sides ran with equal seeds on equal machines.
+
+    Returns:
+        The bound in the unit of the record. None: nothing can be concluded.
     """
     count = len(pairs)
     margin = MARGIN * float(np.mean([_floor_gap(pair.golds, measure) for pair in pairs]))
@@ -98,33 +115,29 @@ def tolerance(pairs: Sequence[CasePair], measure: str, *, is_repeat: bool) -> fl
     if is_repeat:
         return max(margin, float(stats.norm.ppf(REPEAT_CONFIDENCE)) * sampled)
     seeded = []
-    if count >= LEAST_CASES:
+    if count >= CASES_FOR_TOLERANCE:
         between = float(np.std([pair.difference(measure) for pair in pairs], ddof=1))
-        seeded.append(_t_quantile(count - 1) * between / math.sqrt(count))
-    sides = [side.seeds_S[measure] for pair in pairs for side in (pair.baseline, pair.new)]
+        seeded.append(t_quantile(SEEDS_CONFIDENCE, count - 1) * between / math.sqrt(count))
+    sides = [side.by_seed[measure] for pair in pairs for side in (pair.baseline, pair.new)]
     freedom = sum(len(values_S) - 1 for values_S in sides)
     if freedom >= LEAST_FREEDOM:
         squares = sum(float(((values_S - values_S.mean()) ** 2).sum()) for values_S in sides)
         share = sum(1 / len(values_S) for values_S in sides) / count**2
-        seeded.append(_t_quantile(freedom) * math.sqrt(squares / freedom * share))
+        seeded.append(t_quantile(SEEDS_CONFIDENCE, freedom) * math.sqrt(squares / freedom * share))
     if not seeded:
         return None
     dispersion = _dispersion([pair.golds for pair in pairs], measure)
     return max(margin, float(stats.norm.ppf(SEEDS_CONFIDENCE)) * dispersion * sampled, *seeded)
 
 
-def _t_quantile(freedom: int) -> float:
-    return float(stats.t.ppf(SEEDS_CONFIDENCE, freedom))
-
-
 def _variance(values_N: Floats) -> float:
-    """Of the mean of independent values."""
+    """The variance of the mean of independent values, (N,); 0 for a single value."""
     return float(values_N.var(ddof=1)) / len(values_N) if len(values_N) > 1 else 0.0
 
 
-def _gold_pairs(golds: Models) -> list[tuple[Side, Side]]:
-    """Two golds, each scored against the others; needs three of them."""
-    rows = range(len(golds.right_RN))
+def _gold_pairs(golds: StackedReadouts) -> list[tuple[Side, Side]]:
+    """Every two golds, each scored against the golds that are left; empty below three golds."""
+    rows = range(len(golds))
     return [
         (Side.of(golds[[i]], others), Side.of(golds[[j]], others))
         for i in rows
@@ -134,22 +147,22 @@ def _gold_pairs(golds: Models) -> list[tuple[Side, Side]]:
     ]
 
 
-def _dispersion(golds: Sequence[Models], measure: str) -> float:
+def _dispersion(golds: Sequence[StackedReadouts], measure: str) -> float:
     """How many standard errors over samples two golds are apart, root mean square; at least 1."""
     squares, variances = 0.0, 0.0
     for pair in (pair for models in golds for pair in _gold_pairs(models)):
-        difference_N = pair[0].samples_N[measure] - pair[1].samples_N[measure]
+        difference_N = pair[0].by_sample[measure] - pair[1].by_sample[measure]
         squares += float(difference_N.mean()) ** 2
         variances += _variance(difference_N)
     return max(1.0, math.sqrt(squares / variances)) if variances else 1.0
 
 
-def _floor_gap(golds: Models, measure: str) -> float:
-    """What divides a gold from the others in a measure; 0 with a single gold."""
-    count = len(golds.right_RN)
+def _floor_gap(golds: StackedReadouts, measure: str) -> float:
+    """The mean distance between golds in a measure, in its unit; 0 with a single gold."""
+    count = len(golds)
     if count < 2:
         return 0.0
-    values = np.array([float(values[measure][0]) for values in leave_one_out(golds)])
+    values = np.array(floor_values(golds)[measure])
     if measure == "label_accuracy":
         return float(1 - values.mean())
     if measure == "test_accuracy":

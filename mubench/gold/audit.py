@@ -1,20 +1,23 @@
-"""What a gold is held to: D_f never read, freshly initialised, all of it trained."""
+"""What a gold is held to: D_f never read, freshly initialised, every parameter trained.
+
+`audit_training` takes the evidence from the very tensors that are trained on, and the evidence is
+kept with the weights. `find_defects` holds a cached model against that evidence.
+"""
 
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
-from torch import nn
 
-from mubench._util.cache import Store
-from mubench._util.hashing import derive_seed
-from mubench.record.readout import parse_readout
+from mubench._util.hashing import derive_seed, sha256_of
 from mubench.task import data
 from mubench.task.data import Samples
 from mubench.training import loop
+from mubench.training.networks import contiguous_tensors
 
-from .cached import gold_readout, load_weights, tensors_of, tensors_sha
 from .identity import ModelRef
+from .library import MODELS, GoldLibrary
 from .loaded import LoadedTask
 
 
@@ -22,38 +25,45 @@ def audit_training(
     loaded: LoadedTask,
     ref: ModelRef,
     samples: Samples,
-    model: nn.Module,
     initial: dict[str, torch.Tensor],
     weights: dict[str, torch.Tensor],
 ) -> dict[str, Any]:
-    """What `verify` holds a gold to, taken from the very tensors that were trained on."""
+    """The evidence of a training, as JSON values.
+
+    Args:
+        loaded: the task.
+        ref: the model.
+        samples: what the model was trained on.
+        initial: the parameters and buffers before the training.
+        weights: the parameters and buffers after it.
+    """
     seen = set(data.content_hashes(samples.images.cpu().numpy()))
     indices = loaded.forget_indices(ref.case) if ref.case else ()
     forget = [loaded.data.train_hashes[i].tobytes() for i in indices]
+    parameters = [name for name, _ in loaded.fresh(0).named_parameters()]
     return {
         "samples": len(samples),
         "forget_samples_seen": sum(hash_ in seen for hash_ in forget),
-        "initial_sha256": tensors_sha(initial),
-        "parameters": sum(1 for _ in model.named_parameters()),
+        "initial_sha256": _tensors_sha256(initial),
+        "parameters": len(parameters),
         "parameters_left_as_initialised": [
-            name
-            for name, _ in model.named_parameters()
-            if torch.equal(initial[name], weights[name])
+            name for name in parameters if torch.equal(initial[name], weights[name])
         ],
     }
 
 
-def verify(loaded: LoadedTask, store: Store, ref: ModelRef) -> list[str]:
-    """What is wrong with a cached model: checksums, audit, weights against readout.
+def find_defects(library: GoldLibrary, ref: ModelRef) -> list[str]:
+    """What is wrong with a cached model: checksums, audit, readout against weights.
 
     Returns:
-        A line a defect; empty when all holds or when the model is not cached.
+        One line per defect; empty if everything holds or the model is not cached.
     """
-    if not store.holds("models", ref.key):
+    loaded, store = library.loaded, library.store
+    if not store.holds(MODELS, ref.key):
         return []
-    if problem := store.damage("models", ref.key):
-        return [problem]
-    entry = store.read("models", ref.key)
+    if damage := store.damage(MODELS, ref.key):
+        return [damage]
+    entry = library.model_entry(ref)
     assert entry
     audit = entry.provenance["audit"]
     defects = []
@@ -63,13 +73,17 @@ def verify(loaded: LoadedTask, store: Store, ref: ModelRef) -> list[str]:
         defects.append(f"{ref.label}: trained on {audit['forget_samples_seen']} samples of D_f")
     if untrained := audit["parameters_left_as_initialised"]:
         defects.append(f"{ref.label}: never trained {', '.join(untrained)}")
-    initial = tensors_of(loaded.fresh(derive_seed("initialise", ref.seed)))
-    if tensors_sha(initial) != audit["initial_sha256"]:
+    fresh = loaded.fresh(derive_seed("initialise", ref.seed))
+    if _tensors_sha256(contiguous_tensors(fresh.state_dict())) != audit["initial_sha256"]:
         defects.append(f"{ref.label}: did not start from the fresh initialisation of its seed")
     if ref.case:
         forget, _ = loaded.split(ref.case)
-        logits = loop.predict(load_weights(loaded, store, ref), forget, loaded.pipeline)
-        stored = parse_readout(gold_readout(loaded, store, ref), ref.label)
-        if not np.allclose(stored.forget_logits_NK, logits.cpu().numpy(), rtol=1e-3, atol=1e-3):
+        logits_NK = loop.predict(library.model(ref), forget, loaded.pipeline).cpu().numpy()
+        stored_NK = library.readout(ref).readout.forget_logits_NK
+        if not np.allclose(stored_NK, logits_NK, rtol=1e-3, atol=1e-3):
             defects.append(f"{ref.label}: its readout does not follow from its weights")
     return defects
+
+
+def _tensors_sha256(tensors: dict[str, torch.Tensor]) -> str:
+    return sha256_of(safetensors.torch.save(tensors))

@@ -1,10 +1,9 @@
 """Training the originals and golds that are missing, as many at once as the machine can.
 
-On the CPU every model is trained by one thread, whatever the machine has free, so that its weights
-do not depend on what else was missing; several missing models train as several processes.
+On the CPU one thread trains each model, so that its weights do not depend on what else was missing.
+Several missing models train as several processes.
 """
 
-import os
 import queue
 import time
 from collections.abc import Callable, Sequence
@@ -13,60 +12,124 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
 from mubench._util.cache import Store
-from mubench._util.messages import say
-from mubench._util.workers import LocalExecutor, report
-from mubench.task.spec import Case, TaskSpec
+from mubench._util.messages import duration, say
+from mubench._util.workers import LocalExecutor, WorkerPolicy, report
+from mubench.task.spec import Case, Task
 from mubench.training import loop
 from mubench.training.loop import Step
 
 from .identity import ModelRef
+from .library import GoldLibrary
 from .loaded import LoadedTask, load_once
 from .train import train
 
-REPORT_SECONDS = 0.5  # least time between two steps that a worker tells of
+LABELS = 6
+"""Most models that a message names."""
 
-
-def num_workers(device: torch.device, num_models: int) -> int:
-    """How many trainings run at once: one a core on the CPU, one on a GPU."""
-    if device.type != "cpu":
-        return 1
-    return max(1, min(num_models, os.cpu_count() or 1))
+REPORT_SECONDS = 0.5
+"""Least seconds between two steps that a worker reports."""
 
 
 def estimate_seconds(loaded: LoadedTask, num_models: int) -> float:
-    """How long training so many models should take here, from a few steps that are timed now."""
+    """Seconds that training so many models takes here, from a few steps that are timed now."""
     if not num_models:
         return 0.0
-    recipe = loaded.task.train
-    with loop.threads(1 if loaded.device.type == "cpu" else torch.get_num_threads()):
-        durations = loop.step_seconds(loaded.fresh(0), loaded.train, recipe, loaded.pipeline)
-    steps = loop.num_batches(len(loaded.train), recipe.batch_size) * recipe.epochs
-    rounds = -(-num_models // num_workers(loaded.device, num_models))
-    return float(np.median(durations)) * steps * rounds
+    policy = WorkerPolicy.for_device(loaded.device.type)
+    with loop.threads(policy.threads or torch.get_num_threads()):
+        seconds = loaded.retrain_seconds(loaded.time_steps())
+    rounds = -(-num_models // policy.num_workers(num_models))
+    return seconds * rounds
 
 
-def build(loaded: LoadedTask, store: Store, refs: Sequence[ModelRef]) -> None:
-    """Trains models that are missing; several at once where the machine has the cores.
+@dataclass(frozen=True)
+class TrainJob:
+    """An original or a gold to be trained in a worker. A job can be pickled."""
+
+    task: Task
+    cache: Path
+    device: str
+    seed: int
+    """Seed of the training."""
+    case: Case | None
+    """The model is trained without this D_f. None: the original."""
+    reports: bool = False
+    """True to report (key, step) to whoever submitted the job."""
+
+    def __call__(self) -> float:
+        """Trains the model, unless another process has done so by now.
+
+        Returns:
+            The seconds that took.
+        """
+        started = last = time.perf_counter()
+        loaded = load_once(self.task, torch.device(self.device))
+        ref = loaded.ref(self.seed, self.case)
+
+        def on_step(step: Step) -> None:
+            nonlocal last
+            now = time.perf_counter()
+            if now - last > REPORT_SECONDS or step.step == step.num_steps:
+                last = now
+                report((ref.key, step))
+
+        library = GoldLibrary(loaded, Store(self.cache))
+        train(library, ref, on_step if self.reports else None)
+        return time.perf_counter() - started
+
+
+def build_missing(library: GoldLibrary, cases: Sequence[Case]) -> None:
+    """Trains the models that measuring these cases needs and that are not cached.
+
+    What is trained, and how long that should take, is said on stderr beforehand.
+
+    Args:
+        library: where the models are kept.
+        cases: that are to be measured.
 
     Raises:
-        mubench.training.Diverged: a recipe diverges.
-        mubench.executor.WorkerLost: a process that trained was killed.
+        mubench.training.loop.Diverged: a recipe diverges.
+        mubench._util.workers.WorkerLost: a process that trained was killed.
+    """
+    loaded, task_id = library.loaded, library.loaded.task.id
+    missing, total = library.missing(cases), len(library.needed(cases))
+    if not missing:
+        say(f"{task_id}: all {total} models are cached")
+        return
+    workers = WorkerPolicy.for_device(loaded.device.type).num_workers(len(missing))
+    labels = ", ".join(ref.label for ref in missing[:LABELS])
+    more = f" and {len(missing) - LABELS} more" if len(missing) > LABELS else ""
+    say(
+        f"{task_id}: {total - len(missing)} of {total} models are cached; training {labels}{more}, "
+        f"{workers} at once: about {duration(estimate_seconds(loaded, len(missing)))}"
+    )
+    build(library, missing)
+
+
+def build(library: GoldLibrary, refs: Sequence[ModelRef]) -> None:
+    """Trains models; several at once if the machine has the cores.
+
+    Args:
+        library: where the models are kept.
+        refs: the models, those that are missing.
+
+    Raises:
+        mubench.training.loop.Diverged: a recipe diverges.
+        mubench._util.workers.WorkerLost: a process that trained was killed.
     """
     if not refs:
         return
-    steps = loop.num_batches(len(loaded.train), loaded.task.train.batch_size)
-    total = steps * loaded.task.train.epochs * len(refs)
+    loaded = library.loaded
+    total = loaded.retrain_steps() * len(refs)
     with tqdm(total=total, unit="step", disable=None, dynamic_ncols=True) as bar:
         if loaded.device.type != "cpu":
             for ref in refs:
-                train(loaded, store, ref, _on_bar(bar, ref.label))
+                train(library, ref, _on_bar(bar, ref.label))
             return
-        _build_in_processes(loaded, store, refs, bar)
+        _build_in_processes(library, refs, bar)
 
 
 def _on_bar(bar: "tqdm[Any]", label: str) -> Callable[[Step], None]:
@@ -81,17 +144,17 @@ def _on_bar(bar: "tqdm[Any]", label: str) -> Callable[[Step], None]:
     return on_step
 
 
-def _build_in_processes(
-    loaded: LoadedTask, store: Store, refs: Sequence[ModelRef], bar: "tqdm[Any]"
-) -> None:
-    executor = LocalExecutor(num_workers(loaded.device, len(refs)), one_thread=True)
+def _build_in_processes(library: GoldLibrary, refs: Sequence[ModelRef], bar: "tqdm[Any]") -> None:
+    loaded, cache = library.loaded, library.store.root
+    policy = WorkerPolicy.for_device(loaded.device.type)
+    executor = LocalExecutor(policy.num_workers(len(refs)), threads=policy.threads)
     on_step = {ref.key: _on_bar(bar, ref.label) for ref in refs}
     steps: queue.SimpleQueue[tuple[str, Step]] = queue.SimpleQueue()
     try:
-        pending: dict[Future[float], ModelRef] = {
-            executor.submit(_Training(loaded.task, store.root, ref.seed, ref.case), steps.put): ref
-            for ref in refs
-        }
+        pending: dict[Future[float], ModelRef] = {}
+        for ref in refs:
+            job = TrainJob(loaded.task, cache, "cpu", ref.seed, ref.case, reports=True)
+            pending[executor.submit(job, steps.put)] = ref
         while pending:
             ended, _ = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
             while not steps.empty():
@@ -104,29 +167,3 @@ def _build_in_processes(
                 say(f"trained {ref.label} in {seconds:.0f} s")
     finally:
         executor.close()
-
-
-@dataclass(frozen=True)
-class _Training:
-    """A model to be trained in a worker, which tells of its steps."""
-
-    task: TaskSpec
-    root: Path
-    seed: int
-    case: Case | None
-
-    def __call__(self) -> float:
-        """Trains it; returns the seconds that took."""
-        started = last = time.perf_counter()
-        loaded = load_once(self.task, torch.device("cpu"))
-        ref = loaded.ref(self.seed, self.case)
-
-        def on_step(step: Step) -> None:
-            nonlocal last
-            now = time.perf_counter()
-            if now - last > REPORT_SECONDS or step.step == step.num_steps:
-                last = now
-                report((ref.key, step))
-
-        train(loaded, Store(self.root), ref, on_step)
-        return time.perf_counter() - started

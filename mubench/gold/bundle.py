@@ -1,6 +1,6 @@
 """Bundles: the original's weights and the golds' readouts of some cases as one file, to be shared.
 
-Nothing of a bundle is believed: every entry that comes in is checked by content.
+Nothing in a bundle is believed: every entry that comes in is checked by content.
 """
 
 import io
@@ -15,30 +15,35 @@ from mubench._util.hashing import digest, sha256_of
 from mubench.record.readout import parse_readout
 from mubench.task.spec import Case
 
-from .cached import gold_readout, missing, needed
-from .loaded import LoadedTask
+from .library import MODELS, READOUT, READOUTS, GoldLibrary
 
 
-def export_bundle(loaded: LoadedTask, store: Store, cases: Sequence[Case], path: Path) -> int:
+def export_bundle(library: GoldLibrary, cases: Sequence[Case], path: Path) -> int:
     """Writes the original's weights and the golds' readouts of some cases as one file.
 
+    Args:
+        library: where the models are kept.
+        cases: whose golds.
+        path: the file to write.
+
     Returns:
-        Its size in bytes.
+        The size of the file in bytes.
 
     Raises:
-        UserError: something of it is not cached.
+        UserError: a model that belongs into the bundle is not cached.
     """
-    absent = missing(loaded, store, cases)
+    loaded, store = library.loaded, library.store
+    absent = library.missing(cases)
     if absent:
         raise UserError(
             f"not cached: {', '.join(ref.label for ref in absent)}; "
             f"`mubench gold build --task {loaded.task.name}` trains them"
         )
-    original, *golds = needed(loaded, cases)
-    wanted = [("models", original.key)]
+    original, *golds = library.needed(cases)
+    wanted = [(MODELS, original.key)]
     for ref in golds:
-        gold_readout(loaded, store, ref)
-        wanted.append(("readouts", loaded.readout_key(ref)))
+        library.readout(ref)  # makes the readout if only the weights are cached
+        wanted.append((READOUTS, loaded.readout_key(ref)))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bundle:
         for kind, key in wanted:
@@ -53,6 +58,10 @@ def export_bundle(loaded: LoadedTask, store: Store, cases: Sequence[Case], path:
 
 def import_bundle(store: Store, path: Path) -> tuple[int, int]:
     """Takes the entries of a bundle into the cache, each checked by content.
+
+    Args:
+        store: the cache.
+        path: the bundle.
 
     Returns:
         How many models and how many readouts came in.
@@ -69,7 +78,7 @@ def import_bundle(store: Store, path: Path) -> tuple[int, int]:
     for name, content in files.items():
         kind, _, rest = name.partition("/")
         key, _, file = rest.partition("/")
-        if kind not in ("models", "readouts") or not file or Path(file).name != file:
+        if kind not in (MODELS, READOUTS) or not file or Path(file).name != file:
             raise DoesNotHold(f"{path} is not a bundle: it holds {name}")
         entries.setdefault((kind, key), {})[file] = content
     for (kind, key), content_of in entries.items():
@@ -82,11 +91,11 @@ def import_bundle(store: Store, path: Path) -> tuple[int, int]:
         provenance, expected = manifest["provenance"], manifest["files"]
         if {name: sha256_of(content) for name, content in content_of.items()} != expected:
             raise DoesNotHold(f"{path}: {kind}/{key} does not match its checksums")
-        if kind == "models" and digest(provenance["identity"]) != key:
+        if kind == MODELS and digest(provenance["identity"]) != key:
             raise DoesNotHold(f"{path}: {kind}/{key} is another model than it says")
-        if kind == "readouts":
-            parse_readout(content_of["readout.npz"], f"{path}: {kind}/{key}")
+        if kind == READOUTS:
+            parse_readout(content_of[READOUT], f"{path}: {kind}/{key}")
         with store.lock(kind, key):
             store.write(kind, key, content_of, provenance)
     kinds = [kind for kind, _ in entries]
-    return kinds.count("models"), kinds.count("readouts")
+    return kinds.count(MODELS), kinds.count(READOUTS)

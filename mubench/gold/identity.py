@@ -1,38 +1,45 @@
-"""What a model of a task is: everything that determines its weights."""
+"""The identity of an original or a gold: everything that determines its weights."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from mubench._util.hashing import digest
-from mubench.task.spec import Case, TaskSpec, spec_content
+from mubench.task.spec import Case, Task, spec_content
 
-FIRST_GOLD_SEED = 1  # the original's seed is 0
-CODE_VERSION = 1  # to be raised when the code would make other weights of the same identity
+FIRST_GOLD_SEED = 1  # because the original has seed 0
+CODE_VERSION = 1  # raise it when the code would make other weights from the same identity
 
 
 @dataclass(frozen=True)
 class ModelRef:
     """An original or a gold of a task, trained or not."""
 
-    seed: int
-    case: Case | None  # None: the original
-    identity: dict[str, Any]  # everything that determines the weights
+    seed: int  # seed of the training
+    case: Case | None  # the model is trained without this D_f; None: the original
+    identity: dict[str, Any]  # everything that determines the weights, as JSON values
 
     @property
     def key(self) -> str:
-        """Hash of the identity."""
+        """The model's name in the cache: the hash of the identity."""
         return digest(self.identity)
 
     @property
     def label(self) -> str:
-        """What to call it in a line of progress."""
+        """What to call the model in a line."""
         return f"gold {self.seed} of {self.case.id}" if self.case else "the original"
 
 
 def identity(
-    task: TaskSpec, data_fingerprint: str, forget_sha256: str | None, seed: int
+    task: Task, data_fingerprint: str, forget_sha256: str | None, seed: int
 ) -> dict[str, Any]:
-    """Everything that determines the weights of a gold, or with no D_f those of the original."""
+    """Everything that determines the weights of a model, as JSON values.
+
+    Args:
+        task: the spec.
+        data_fingerprint: SHA-256 of the data set's content.
+        forget_sha256: identity of D_f. None: the model is the original.
+        seed: seed of the training.
+    """
     return {
         "code": CODE_VERSION,
         "data": data_fingerprint,

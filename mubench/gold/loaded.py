@@ -1,6 +1,11 @@
-"""A task with its data on a device."""
+"""A task with its data on a device: its sets, the names of its models, and reading a model out.
+
+This is the secret half of the house: the scored test set lies here. No method ever sees a
+`LoadedTask`.
+"""
 
 from functools import cached_property
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -13,17 +18,39 @@ from mubench._util.messages import did_you_mean
 from mubench.record.readout import Readout, compact
 from mubench.task import data
 from mubench.task.data import DataSet, Samples
-from mubench.task.spec import Case, TaskSpec
-from mubench.training import loop, networks
+from mubench.task.spec import Case, Task
+from mubench.training import loop
 from mubench.training.loop import Pipeline
+from mubench.training.networks import Architecture
 
 from .identity import FIRST_GOLD_SEED, ModelRef, identity
 
 
 class LoadedTask:
-    """A task with its data on a device: names its models and its sets."""
+    """A task with its data on a device.
 
-    def __init__(self, task: TaskSpec, device: torch.device):
+    Attributes:
+        task: the spec.
+        device: where all tensors are.
+        data: the data set in content order, on the CPU, with the hashes of its images.
+        train: D, on the device.
+        holdout: the held-out samples that methods may ask for. They are never scored.
+        test: the scored test set. No method gets it.
+        pipeline: how images of this task are augmented and normalised.
+        architecture: the network of the original and of every gold.
+        cases: the forget sets, in the order of the spec.
+    """
+
+    def __init__(self, task: Task, device: torch.device):
+        """Loads the data of a task.
+
+        Args:
+            task: the spec.
+            device: where the tensors go.
+
+        Raises:
+            UserError: the data is not there, is broken, or is not what the spec says.
+        """
         self.task = task
         self.device = device
         self.data: DataSet = data.load(task.data)
@@ -32,10 +59,16 @@ class LoadedTask:
         self.holdout: Samples = holdout.to(device)
         self.test: Samples = test.to(device)
         self.pipeline = Pipeline(task.data, task.train, device)
+        self.architecture = Architecture(
+            spec=task.model,
+            num_classes=len(self.data.class_names),
+            channels=self.train.images.shape[1],
+            image_size=task.data.image_size,
+        )
         self.cases = task.cases(self.data.class_names)
 
     def case(self, case_id: str) -> Case:
-        """A case by id.
+        """A case by its id.
 
         Raises:
             UserError: the task has no such case.
@@ -50,15 +83,11 @@ class LoadedTask:
         )
 
     def split(self, case: Case) -> tuple[Samples, Samples]:
-        """D_f and D_r of a case, on the device; both in content order."""
-        forget = torch.from_numpy(self.forget_indices(case))
-        retained = torch.ones(len(self.train), dtype=torch.bool)
-        retained[forget] = False
-        retain = retained.nonzero().squeeze(1)
-        return self.train[forget.to(self.device)], self.train[retain.to(self.device)]
+        """D_f and D_r of a case, on the device, both in content order."""
+        return data.split(self.train, torch.from_numpy(self.forget_indices(case)))
 
     def forget_indices(self, case: Case) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Positions of D_f in the training set's content order."""
+        """Rising positions of D_f in D, (N,)."""
         return data.forget_indices(self.data, self.task, case)
 
     def forget_sha256(self, case: Case) -> str:
@@ -66,14 +95,8 @@ class LoadedTask:
         return data.forget_sha256(self.data, self.forget_indices(case))
 
     def fresh(self, seed: int) -> nn.Module:
-        """A newly initialised network on the device."""
-        return networks.build(
-            self.task.model,
-            num_classes=len(self.data.class_names),
-            channels=self.train.images.shape[1],
-            image_size=self.task.data.image_size,
-            seed=seed,
-        ).to(self.device)
+        """A newly initialised network on the device, in train mode."""
+        return self.architecture.fresh(seed, self.device)
 
     @cached_property
     def original(self) -> ModelRef:
@@ -86,24 +109,52 @@ class LoadedTask:
         return tuple(self.ref(seed, case) for seed in seeds)
 
     def ref(self, seed: int, case: Case | None) -> ModelRef:
-        """The model of a seed: trained without the case's D_f, or on all of D."""
+        """The model that a seed names.
+
+        Args:
+            seed: of the training.
+            case: the model is trained without this D_f. None: the model is trained on all of D.
+        """
         forget = self.forget_sha256(case) if case else None
         return ModelRef(seed, case, identity(self.task, self.data.fingerprint, forget, seed))
 
     def readout_key(self, ref: ModelRef) -> str:
-        """Key of a gold's readout: the model and what it was read out on."""
+        """Key of a gold's readout: the model, and what the model was read out on."""
         assert ref.case
         share = self.task.data.holdout_share
         return digest({"model": ref.identity, "name": self.task.data.name, "holdout_share": share})
 
+    def retrain_steps(self, case: Case | None = None) -> int:
+        """Steps of a whole training on D_r of a case, or on D if no case is given."""
+        recipe = self.task.train
+        num_samples = len(self.train) - (len(self.forget_indices(case)) if case else 0)
+        return loop.num_batches(num_samples, recipe.batch_size) * recipe.epochs
+
+    def time_steps(self) -> list[float]:
+        """Seconds of each of a few training steps, timed now on this device."""
+        return loop.step_seconds(self.fresh(0), self.train, self.task.train, self.pipeline)
+
+    def retrain_seconds(self, step_seconds: list[float], case: Case | None = None) -> float:
+        """Seconds of a whole training, extrapolated from a few steps.
+
+        Args:
+            step_seconds: as `time_steps` gives them.
+            case: the training is on D_r of this case. None: on D.
+        """
+        return median(step_seconds) * self.retrain_steps(case)
+
     def readout(self, model: nn.Module, case: Case) -> Readout:
         """Runs a model over D_f, the scored test set and D_r, once each.
 
-        D_r, ten times larger than the rest and good for one accuracy only, is run in the recipe's
-        precision; all else in float32.
+        D_r is ten times larger than the rest and good for one accuracy only, so it runs in the
+        recipe's precision. All else runs in float32.
+
+        Args:
+            model: in eval mode, on the device.
+            case: whose D_f and D_r.
 
         Raises:
-            mubench.training.Diverged: a logit on D_f or the test set is not finite.
+            mubench.training.loop.Diverged: a logit on D_f or the test set is not finite.
         """
         forget, retain = self.split(case)
         forget_logits = loop.predict(model, forget, self.pipeline)
@@ -127,8 +178,13 @@ class LoadedTask:
 _last_loaded: LoadedTask | None = None
 
 
-def load_once(task: TaskSpec, device: torch.device) -> LoadedTask:
-    """A task with its data; a worker that goes on with the same task does not read it again."""
+def load_once(task: Task, device: torch.device) -> LoadedTask:
+    """A task with its data, read once by a worker that goes on with the same task.
+
+    Args:
+        task: the spec.
+        device: where the tensors go.
+    """
     global _last_loaded
     if not _last_loaded or (_last_loaded.task, _last_loaded.device) != (task, device):
         _last_loaded = LoadedTask(task, device)

@@ -1,4 +1,4 @@
-"""Training an original or a gold, from its last checkpoint on."""
+"""Training an original or a gold, from its last checkpoint on, audited and kept."""
 
 import time
 from collections.abc import Callable
@@ -8,48 +8,47 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from mubench._util.cache import Store
 from mubench._util.hashing import derive_seed
 from mubench.training import loop
 from mubench.training.loop import EpochLog, Step, TrainState
+from mubench.training.networks import contiguous_tensors
 
 from .audit import audit_training
-from .cached import contiguous, gold_readout, tensors_of
 from .identity import ModelRef
-from .loaded import LoadedTask
+from .library import CHECKPOINTS, MODELS, STATE, WEIGHTS, GoldLibrary
 
-CHECKPOINT_SECONDS = 20  # least time between two checkpoints of a training
+CHECKPOINT_SECONDS = 20
+"""Least seconds between two checkpoints of a training."""
 
 
 def train(
-    loaded: LoadedTask,
-    store: Store,
-    ref: ModelRef,
-    on_step: Callable[[Step], None] | None = None,
+    library: GoldLibrary, ref: ModelRef, on_step: Callable[[Step], None] | None = None
 ) -> None:
-    """Trains, audits and stores a model, unless it is cached; goes on from its last checkpoint.
+    """Trains, audits and keeps a model, unless it is cached; also reads out a gold.
+
+    Args:
+        library: where the model is kept.
+        ref: which model.
+        on_step: is told of each training step.
 
     Raises:
-        mubench.training.Diverged: the recipe diverges.
+        mubench.training.loop.Diverged: the recipe diverges.
     """
-    with store.lock("models", ref.key, ref.label):
-        if store.read("models", ref.key) is None:
-            _train(loaded, store, ref, on_step)
+    with library.store.lock(MODELS, ref.key, ref.label):
+        if library.model_entry(ref) is None:
+            _train(library, ref, on_step)
     if ref.case:
-        gold_readout(loaded, store, ref)
+        library.readout(ref)
 
 
-def _train(
-    loaded: LoadedTask, store: Store, ref: ModelRef, on_step: Callable[[Step], None] | None
-) -> None:
+def _train(library: GoldLibrary, ref: ModelRef, on_step: Callable[[Step], None] | None) -> None:
+    loaded, store = library.loaded, library.store
     samples = loaded.split(ref.case)[1] if ref.case else loaded.train
     model = loaded.fresh(derive_seed("initialise", ref.seed))
-    initial = tensors_of(model)
-    checkpoint = store.read("checkpoints", ref.key)
+    initial = contiguous_tensors(model.state_dict())
+    checkpoint = store.read(CHECKPOINTS, ref.key)
     resume = (
-        _parse_checkpoint(checkpoint.content("state"), checkpoint.provenance)
-        if checkpoint
-        else None
+        _parse_checkpoint(checkpoint.content(STATE), checkpoint.provenance) if checkpoint else None
     )
     spent = checkpoint.provenance["seconds"] if checkpoint else 0.0
     started = last_saved = time.perf_counter()
@@ -59,9 +58,9 @@ def _train(
         if (now := time.perf_counter()) - last_saved > CHECKPOINT_SECONDS:
             last_saved = now
             state = make_state()
-            content = safetensors.torch.save(contiguous(state.tensors))
+            content = safetensors.torch.save(contiguous_tensors(state.tensors))
             provenance = {"log": [asdict(x) for x in state.log], "seconds": spent + now - started}
-            store.write("checkpoints", ref.key, {"state": content}, provenance)
+            store.write(CHECKPOINTS, ref.key, {STATE: content}, provenance)
 
     log = loop.fit(
         model,
@@ -74,7 +73,7 @@ def _train(
         on_epoch=save,
     )
     seconds = spent + time.perf_counter() - started
-    weights = tensors_of(model)
+    weights = contiguous_tensors(model.state_dict())
     provenance = {
         "identity": ref.identity,
         "case": ref.case.id if ref.case else None,
@@ -83,11 +82,10 @@ def _train(
         "threads": torch.get_num_threads(),
         "device": loaded.device.type,
         "torch": torch.__version__,
-        "audit": audit_training(loaded, ref, samples, model, initial, weights),
+        "audit": audit_training(loaded, ref, samples, initial, weights),
     }
-    content = safetensors.torch.save(weights)
-    store.write("models", ref.key, {"weights.safetensors": content}, provenance)
-    store.remove("checkpoints", ref.key)
+    store.write(MODELS, ref.key, {WEIGHTS: safetensors.torch.save(weights)}, provenance)
+    store.remove(CHECKPOINTS, ref.key)
 
 
 def _parse_checkpoint(content: bytes, provenance: dict[str, Any]) -> TrainState:

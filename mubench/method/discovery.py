@@ -1,6 +1,6 @@
-"""Finding methods and setting their parameters.
+"""Finding methods: by an installed name, in a file, or in a module.
 
-Names are listed from package metadata without importing anything; only the method that is asked for
+Names are listed from package metadata without importing anything. Only the method that is asked for
 is imported, so a broken plugin hurts nobody else. The core knows no method by name.
 """
 
@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from mubench._util.errors import UserError
 from mubench._util.messages import did_you_mean
 
+from .access import ACCESS, GOLD_LABELS
 from .source import source_files, source_sha
 
 if TYPE_CHECKING:
@@ -28,39 +30,72 @@ if TYPE_CHECKING:
 METHODS_GROUP = "mubench.methods"
 
 
-@dataclass(frozen=True)
-class MethodClass:
-    """A method that was found and imported."""
+@dataclass(frozen=True, kw_only=True)
+class MethodInfo:
+    """What a record says of a method, under the record's own field names."""
 
     name: str
+    """The record calls this field `method`."""
+    distribution: str | None
+    """The package that the method came in. None: a file or module of the user's."""
+    distribution_version: str | None
+    """The version of that package."""
+    source_sha256: str
+    """SHA-256 of the source that the method is made of."""
+    requires: frozenset[str]
+    """The access that the method declares."""
+    control: bool
+    """True if the method stands in the tables without ever being ranked."""
+
+    @property
+    def code(self) -> tuple[str | None, str | None, str]:
+        """The distribution, its version, and the SHA-256 of the source."""
+        return self.distribution, self.distribution_version, self.source_sha256
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodClass(MethodInfo):
+    """A method that was found and imported."""
+
     cls: "type[Method]"
-    distribution: str | None  # None: not installed, a file or a module of the user's
-    version: str | None
-    source_sha: str  # SHA-256 of the source it is made of
-    files: tuple[Path, ...] = ()  # that source
+    files: tuple[Path, ...] = ()
+    """The source that the method is made of."""
 
-    @property
-    def requires(self) -> frozenset[str]:
-        """The access it declares."""
-        return self.cls.requires
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        method: "type[Method]",
+        files: Iterable[Path] = (),
+        distribution: str | None = None,
+        version: str | None = None,
+    ) -> "MethodClass":
+        """A method by its class.
 
-    @property
-    def is_control(self) -> bool:
-        """Whether it stands in the tables without ever being ranked."""
-        from .access import GOLD_LABELS
-
-        return GOLD_LABELS in self.requires or bool(getattr(self.cls, "control", False))
-
-    @property
-    def summary(self) -> str:
-        """The first line of its docstring."""
-        return (inspect.getdoc(self.cls) or "").partition("\n")[0]
+        Args:
+            name: what to call the method.
+            method: the class.
+            files: the source that the method is made of.
+            distribution: the package that the method came in, if any.
+            version: the version of that package.
+        """
+        files = tuple(files)
+        return cls(
+            name=name,
+            cls=method,
+            files=files,
+            distribution=distribution,
+            distribution_version=version,
+            source_sha256=source_sha(files),
+            requires=method.requires,
+            control=GOLD_LABELS in method.requires or bool(getattr(method, "control", False)),
+        )
 
 
 def available_methods() -> dict[str, list[EntryPoint]]:
-    """All installed methods, by name and without importing: usually one entry point each.
+    """All installed methods, by name and without importing any: usually one entry point each.
 
-    More than one means that several distributions claim the name; `load_method` then refuses it.
+    If several distributions claim a name, it has several; `load_method` then refuses the name.
     """
     found: dict[str, dict[tuple[str, str], EntryPoint]] = {}
     for entry in entry_points(group=METHODS_GROUP):
@@ -98,8 +133,7 @@ def load_method(reference: str) -> MethodClass:
             near = did_you_mean(class_name, [n for n in vars(module) if n[:1].isupper()])
             raise UserError(f"{location} has no class {class_name!r}{near}")
         cls = _checked(getattr(module, class_name), reference)
-        files = tuple(source_files(cls))
-        return MethodClass(slug(class_name), cls, None, None, source_sha(files), files)
+        return MethodClass.of(slug(class_name), cls, source_files(cls))
     installed = available_methods()
     if reference not in installed:
         raise UserError(
@@ -120,8 +154,29 @@ def load_method(reference: str) -> MethodClass:
         ) from error
     cls = _checked(loaded, reference)
     version = entry.dist.version if entry.dist else None
-    files = tuple(source_files(cls, _packages(entry)))
-    return MethodClass(reference, cls, _distribution(entry), version, source_sha(files), files)
+    files = source_files(cls, _packages(entry))
+    return MethodClass.of(reference, cls, files, _distribution(entry), version)
+
+
+def method_of(instance: "Method") -> MethodClass:
+    """The method of an instance: under the installed name of its class, if that has one.
+
+    Raises:
+        UserError: the instance is no method, or its class is in no file, so nothing could tell
+            later which code was measured.
+    """
+    cls = _checked(type(instance), type(instance).__name__)
+    location = f"{cls.__module__}:{cls.__qualname__}"
+    for name, entries in available_methods().items():
+        if any(entry.value == location for entry in entries):
+            return load_method(name)
+    try:
+        return MethodClass.of(slug(cls.__name__), cls, source_files(cls))
+    except (OSError, TypeError):
+        raise UserError(
+            f"the class {cls.__name__} is in no file: save it and import it, or name it "
+            f"./file.py:{cls.__name__}"
+        ) from None
 
 
 def _import(location: str, reference: str) -> ModuleType:
@@ -147,24 +202,22 @@ def _import(location: str, reference: str) -> ModuleType:
 
 
 def _checked(cls: Any, reference: str) -> "type[Method]":
-    from .access import ACCESS, GOLD_LABELS  # here, as torch comes with it: listing needs none
-
-    problem = None
+    complaint = None
     requires = getattr(cls, "requires", None)
     if not inspect.isclass(cls) or not dataclasses.is_dataclass(cls):
-        problem = "is not a dataclass"
+        complaint = "is not a dataclass"
     elif not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
-        problem = "is not frozen: write @dataclass(frozen=True, kw_only=True)"
+        complaint = "is not frozen: write @dataclass(frozen=True, kw_only=True)"
     elif not callable(getattr(cls, "unlearn", None)):
-        problem = "has no unlearn(self, problem)"
+        complaint = "has no unlearn(self, problem)"
     elif not isinstance(requires, frozenset):
-        problem = 'declares no access: requires: ClassVar[frozenset[str]] = frozenset({"forget"})'
+        complaint = 'declares no access: requires: ClassVar[frozenset[str]] = frozenset({"forget"})'
     else:
         known = ACCESS | {GOLD_LABELS}
         for name in sorted(requires - known):
-            problem = f"requires unknown access {name!r}{did_you_mean(name, known)}"
-    if problem:
-        raise UserError(f"method {reference!r} {problem}")
+            complaint = f"requires unknown access {name!r}{did_you_mean(name, known)}"
+    if complaint:
+        raise UserError(f"method {reference!r} {complaint}")
     checked: type[Method] = cls
     return checked
 

@@ -1,4 +1,8 @@
-"""A method's parameters: reading, checking and describing them."""
+"""The parameters of a method: read from text, checked, and described.
+
+*Settings* are the values that a user gives, by name. *Parameters* are the values of all fields of a
+method, defaults included.
+"""
 
 import dataclasses
 import inspect
@@ -25,17 +29,20 @@ if TYPE_CHECKING:
 class Parameter:
     """One parameter of a method, as `mubench show` prints it."""
 
-    name: str
-    type: str
+    name: str  # such as `lr`, or `last_step.lr` for a field of a nested dataclass
+    type: str  # such as `float > 0`
     default: Any
-    meaning: str  # the comment behind the field
+    meaning: str  # the comment behind the field; empty if there is none
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
-    """`["lr=0.1", "last_step.epochs=3"]` as a mapping; a value is a TOML value, else a string.
+    """Reads settings such as `["lr=0.1", "last_step.epochs=3"]`.
+
+    Returns:
+        Nested mapping of names to values. Text that is no TOML value becomes a string.
 
     Raises:
-        UserError: not `name=value`, or a name twice.
+        UserError: a setting is not `name=value`, or a name is given twice.
     """
     parsed: dict[str, Any] = {}
     for setting in settings:
@@ -56,10 +63,11 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
 
 
 def configure(method: MethodClass, settings: Mapping[str, Any]) -> "Method":
-    """An instance of a method with parameters other than its defaults.
+    """Makes an instance of a method. The settings replace its defaults.
 
     Raises:
-        UserError: an unknown parameter or a value that it does not take; all mistakes at once.
+        UserError: a parameter is unknown or does not take its value. The message lists all
+            mistakes.
     """
     mistakes: list[str] = []
     known = _known(method.name, method.cls, settings, mistakes)
@@ -78,9 +86,15 @@ def configure(method: MethodClass, settings: Mapping[str, Any]) -> "Method":
 def _known(
     label: str, cls: type[Any], settings: Mapping[str, Any], mistakes: list[str]
 ) -> dict[str, Any]:
-    """The settings that name a field, also inside a field that is itself a dataclass.
+    """The settings that name a field of `cls`, also inside fields that are dataclasses.
 
-    Pydantic would silently drop the others.
+    Every other setting is reported as a mistake. Otherwise pydantic would silently drop it.
+
+    Args:
+        label: name of the method, or of the field, in messages.
+        cls: the dataclass whose fields are known.
+        settings: values by name.
+        mistakes: messages are appended here.
     """
     fields = typing.get_type_hints(cls)
     names = [field.name for field in dataclasses.fields(cls)]
@@ -97,17 +111,17 @@ def _known(
 
 
 def resolved_parameters(method: "Method") -> dict[str, Any]:
-    """Every parameter of an instance as a JSON value."""
+    """All parameters of a method's instance as JSON values, by name; nested for dataclasses."""
     values: dict[str, Any] = TypeAdapter(type(method)).dump_python(method, mode="json")
     return values
 
 
 def describe_parameters(cls: type[Any], group: str = "") -> list[Parameter]:
-    """The parameters with type, default and the comment behind each field.
+    """The parameters of a method, each with type, default and the comment behind its field.
 
     Args:
-        cls: a method, or a dataclass that is one of its parameters.
-        group: what to put before the names, as in `last_step.`.
+        cls: the class of a method, or of a dataclass that is one of its parameters.
+        group: prefix of the names, such as `last_step.`.
     """
     comments = _field_comments(cls)
     described = []
@@ -121,7 +135,7 @@ def describe_parameters(cls: type[Any], group: str = "") -> list[Parameter]:
 
 
 def _type_name(annotation: Any) -> str:
-    """`float > 0`, `'mlp' | 'logistic'`, `int >= 1 | None`."""
+    """A type as readable text: `float > 0`, `'mlp' | 'logistic'`, `int >= 1 | None`."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
         return " ".join([_type_name(arguments[0]), *(_bound(bound) for bound in arguments[1:])])
@@ -141,7 +155,7 @@ def _bound(bound: Any) -> str:
 
 
 def _field_comments(cls: type[Any]) -> dict[str, str]:
-    """Field name to the comment on its line, and on the comment-only lines that follow it."""
+    """Field name to the comment on its line and on the comment lines that follow."""
     try:
         lines = iter(inspect.getsource(cls).splitlines(keepends=True))
     except (OSError, TypeError):

@@ -1,10 +1,12 @@
-"""What a method sees of a case: the original, the sets it declared, and the few helpers it needs.
+"""What a method sees of a case: the original, the sets that it declared, and helpers.
 
-Never the gold, never the scored test set. Touching a set that was not declared raises, so
+A method never sees a gold or the scored test set. Touching a set that was not declared raises, so
 "needs no retain data" on the leaderboard is a verified claim.
+
+Shape suffixes: N samples, C channels, H and W pixels, K classes, D features.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -16,9 +18,10 @@ from torch import Tensor, nn
 
 from mubench._util.hashing import derive_seed
 from mubench.task.data import Samples
-from mubench.task.spec import TrainSpec
+from mubench.task.spec import DataSpec, TrainSpec
 from mubench.training import loop, networks
 from mubench.training.loop import Batch, EpochLog, Loss, Pipeline
+from mubench.training.networks import Architecture
 
 from .access import GOLD_LABELS, REPORTS
 
@@ -28,7 +31,7 @@ class AccessError(RuntimeError):
 
 
 class Method(Protocol):
-    """A frozen, keyword-only dataclass of parameters with one function. Not to be inherited."""
+    """A frozen, keyword-only dataclass of parameters with one function. Nobody inherits from it."""
 
     requires: ClassVar[frozenset[str]]
 
@@ -41,15 +44,17 @@ class Meter:
     """Counts the samples that pass through the networks of a problem, whoever calls them."""
 
     forward_samples: int = 0
+    """Samples that passed forward."""
     backward_samples: int = 0
+    """Samples among them that passed with gradients on."""
 
     def watch(self, model: nn.Module) -> None:
-        """Counts what this model and its deep copies take in; the hook is removed by `unwatch`.
+        """Counts the samples that the model and its deep copies take in, until `unwatch`.
 
         A forward pass with gradients on counts as forward and backward.
         """
 
-        # A plain function: a deep copy of the model keeps it and counts into the same meter.
+        # Because this is a plain function, a deep copy of the model counts into the same meter.
         def count(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             samples = inputs[0].shape[0]
             self.forward_samples += samples
@@ -61,7 +66,7 @@ class Meter:
 
     @staticmethod
     def unwatch(model: nn.Module) -> None:
-        """Takes the harness's own hook off a model."""
+        """Removes the meter's hook from a model."""
         for layer in model.modules():
             handle = getattr(layer, "mubench_meter", None)
             if handle is not None:
@@ -69,50 +74,73 @@ class Meter:
                 del layer.mubench_meter
 
 
+@dataclass(frozen=True, eq=False)
+class MethodInputs:
+    """All that a problem is made of, and so all that a method can know of a case."""
+
+    original: Mapping[str, Tensor]
+    """The original's weights: parameters and buffers by name."""
+    access: Mapping[str, Any]
+    """What the method declared, by name, and nothing else: sets, log, labels."""
+    requires: frozenset[str]
+    """The names that the method declared."""
+    num_forget: int
+    """|D_f|, known also to a method that does not declare D_f, because reports have that length."""
+    architecture: Architecture
+    """The network of the original and of every model of the task."""
+    data: DataSpec
+    """How images are normalised."""
+    recipe: TrainSpec
+    """How the original was trained."""
+    seed: int
+    """Seed of the run."""
+    device: torch.device
+    """Where all tensors and models are."""
+
+
 class Problem:
-    """One case, as a method sees it. Made by the runner.
+    """One case, as a method sees it. Made by the harness.
 
     Attributes:
         num_classes: K, how many classes there are.
         recipe: how the original was trained (`lr`, `epochs`, `batch_size`, `precision`, ...).
         device: where all tensors and models are.
         seed: of this run; the helpers' random choices follow from it.
+        reports: what the method has handed in by `report`, by name.
+        refused: what the method has touched without having declared it.
     """
 
-    def __init__(
-        self,
-        *,
-        original: nn.Module,
-        fresh: Callable[[int], nn.Module],
-        access: dict[str, Any],
-        requires: frozenset[str],
-        num_classes: int,
-        recipe: TrainSpec,
-        pipeline: Pipeline,
-        seed: int,
-        meter: Meter | None = None,
-    ):
-        self.num_classes = num_classes
-        self.recipe = recipe
-        self.device = next(original.parameters()).device
-        self.seed = seed
+    def __init__(self, inputs: MethodInputs, meter: Meter | None = None):
+        """Makes the problem, with a private copy of the original.
+
+        Args:
+            inputs: what the problem is made of.
+            meter: counts the samples that pass through the problem's networks.
+        """
+        self.num_classes = inputs.architecture.num_classes
+        self.recipe = inputs.recipe
+        self.device = inputs.device
+        self.seed = inputs.seed
         self.reports: dict[str, np.ndarray[Any, Any]] = {}
-        self._original = original
-        self._fresh = fresh
-        self._access = {name: access[name] for name in requires if name in access}
-        self._num_forget = len(access["forget"])
-        self._pipeline = pipeline
+        self.refused: list[str] = []
+        self._architecture = inputs.architecture
+        self._access = {name: inputs.access[name] for name in inputs.requires}
+        self._num_forget = inputs.num_forget
+        self._pipeline = Pipeline(inputs.data, inputs.recipe, inputs.device)
         self._meter = meter or Meter()
         self._draws = 0
-        self._meter.watch(original)
+        original = inputs.architecture.fresh(0, inputs.device)
+        original.load_state_dict(dict(inputs.original))
+        self._original = original.to(memory_format=torch.channels_last).eval()
+        self._meter.watch(self._original)
 
     def _get(self, name: str) -> Any:
-        try:
-            return self._access[name]
-        except KeyError:
+        if name not in self._access:
+            self.refused.append(name)
             raise AccessError(
                 f"the method touched problem.{name}, which its `requires` does not name"
-            ) from None
+            )
+        return self._access[name]
 
     @property
     def original(self) -> nn.Module:
@@ -121,13 +149,13 @@ class Problem:
 
     @property
     def forget(self) -> Samples:
-        """D_f."""
+        """D_f, the samples to forget."""
         samples: Samples = self._get("forget")
         return samples
 
     @property
     def retain(self) -> Samples:
-        """D_r, all of D that is not D_f."""
+        """D_r, all samples of D that are not in D_f."""
         samples: Samples = self._get("retain")
         return samples
 
@@ -139,22 +167,22 @@ class Problem:
 
     @property
     def training_log(self) -> tuple[EpochLog, ...]:
-        """The original's training log, a line an epoch."""
+        """The log of the original's training, one line per epoch."""
         log: tuple[EpochLog, ...] = self._get("training_log")
         return log
 
     @property
     def gold_labels(self) -> Tensor:
-        """Bool (N_f,): whether most golds are right on a sample of D_f. For controls only."""
+        """Bool (N,): true where most golds are right on a sample of D_f. For controls only."""
         labels: Tensor = self._get(GOLD_LABELS)
         return labels
 
     def seed_for(self, purpose: str) -> int:
-        """A seed of its own for one purpose, the same in every run with this problem's seed."""
+        """A seed for one purpose, the same in every run with this problem's seed."""
         return derive_seed("method", self.seed, purpose)
 
     def generator(self, purpose: str) -> torch.Generator:
-        """A CPU generator of its own for one purpose."""
+        """A generator on the CPU for one purpose, seeded by `seed_for`."""
         return torch.Generator().manual_seed(self.seed_for(purpose))
 
     def _next_seed(self) -> int:
@@ -163,12 +191,17 @@ class Problem:
         return self.seed_for(f"call {self._draws}")
 
     def schedule_share(self, epochs: int | None, share: float = 0.1) -> int:
-        """A length in epochs: as given, or a share of the original's schedule, at least one."""
+        """A length in epochs: as given, or a share of the original's schedule, at least one.
+
+        Args:
+            epochs: the length, if it is given.
+            share: fraction of the original's epochs otherwise.
+        """
         return epochs if epochs is not None else max(1, round(share * self.recipe.epochs))
 
     def fresh_network(self) -> nn.Module:
         """A newly initialised network of the original's architecture, in train mode."""
-        network = self._fresh(self._next_seed()).to(self.device)
+        network = self._architecture.fresh(self._next_seed(), self.device)
         self._meter.watch(network)
         return network
 
@@ -177,17 +210,27 @@ class Problem:
         return deepcopy(model)
 
     def subset(self, samples: Samples, count: int) -> Samples:
-        """`count` samples at random, without repeats."""
+        """Some samples drawn at random, without repeats.
+
+        Args:
+            samples: to draw from.
+            count: how many.
+        """
         generator = torch.Generator().manual_seed(self._next_seed())
         chosen = torch.randperm(len(samples), generator=generator)[:count]
         return samples[chosen.to(self.device)]
 
     def share(self, samples: Samples, share: float) -> Samples:
-        """A random share of the samples, at least one."""
+        """A random share of samples, at least one sample.
+
+        Args:
+            samples: to draw from.
+            share: fraction of the samples.
+        """
         return self.subset(samples, max(1, round(share * len(samples))))
 
     def wrong_labels(self, labels_N: Tensor) -> Tensor:
-        """For each label another one, uniform over the K - 1 others."""
+        """A wrong label for each label, (N,), uniform over the K - 1 others."""
         generator = torch.Generator().manual_seed(self._next_seed())
         offset_N = torch.randint(1, self.num_classes, labels_N.shape, generator=generator)
         return (labels_N + offset_N.to(labels_N.device)) % self.num_classes
@@ -197,7 +240,7 @@ class Problem:
 
         Args:
             samples: to go through.
-            batch_size: None: the recipe's.
+            batch_size: samples per batch. None: the recipe's.
         """
         return loop.batches(
             samples,
@@ -207,11 +250,14 @@ class Problem:
         )
 
     def normalise(self, pixels_NCHW: Tensor) -> Tensor:
-        """What the networks take, from uint8 or float pixels in 0..255; differentiable."""
+        """Images as networks take them, from uint8 or float pixels in 0..255; differentiable."""
         return self._pipeline.normalise(pixels_NCHW)
 
     def augment(self, images_NCHW: Tensor) -> Tensor:
-        """Uint8 images under flips and crops (of an eighth where the recipe has none)."""
+        """Uint8 images under random flips and crops.
+
+        A crop is as large as in the recipe; an eighth of the image if the recipe has no crop.
+        """
         pipeline = deepcopy(self._pipeline)
         pipeline.flip, pipeline.crop = True, pipeline.crop or images_NCHW.shape[-1] // 8
         return pipeline.augment(images_NCHW, torch.Generator().manual_seed(self._next_seed()))
@@ -228,7 +274,7 @@ class Problem:
         Args:
             model: to train.
             samples: what to train on.
-            epochs: another number of passes; `one-cycle` is squeezed into them. None: the recipe's.
+            epochs: passes over the samples; the schedule is squeezed into them. None: the recipe's.
         """
         recipe = self.recipe.model_copy(update={"epochs": epochs or self.recipe.epochs})
         loop.fit(model, samples, recipe, self._pipeline, seed=self._next_seed())
@@ -254,15 +300,15 @@ class Problem:
             samples: what to train on.
             epochs: passes over the samples.
             lr: step size.
-            optimizer: its kind.
-            momentum: of SGD.
-            weight_decay: of either.
-            batch_size: None: the recipe's.
-            loss: of (logits_NK, batch); `batch.index_N` are positions in `samples`.
-            stop: asked after each epoch; true ends the training.
+            optimizer: kind of optimiser.
+            momentum: of SGD; AdamW has none.
+            weight_decay: of either optimiser.
+            batch_size: samples per batch. None: the recipe's.
+            loss: a function of (logits_NK, batch); `batch.index_N` are positions in `samples`.
+            stop: a function that is asked after each epoch; True ends the training.
 
         Raises:
-            mubench.training.Diverged: the loss is not finite any more.
+            mubench.Diverged: the loss is not finite any more.
         """
         recipe = self.recipe.model_copy(
             update={
@@ -287,26 +333,26 @@ class Problem:
         )
 
     def logits(self, model: nn.Module, samples: Samples) -> Tensor:
-        """Float32 (N, K) logits in eval mode, without augmentation or gradients."""
+        """Logits of a model on samples, float32 (N, K), in eval mode, without gradients."""
         return loop.predict(model, samples, self._pipeline)
 
     def correct(self, model: nn.Module, samples: Samples) -> Tensor:
-        """Bool (N,): where a model's prediction is the label."""
+        """Bool (N,): true where a model's prediction is the label."""
         return self.logits(model, samples).argmax(1).eq(samples.labels)
 
     def features(self, model: nn.Module, samples: Samples) -> Tensor:
-        """Float32 (N, D) penultimate features in eval mode, without augmentation or gradients."""
+        """Penultimate features of a model on samples, float32 (N, D), as `logits` computes them."""
         return loop.predict(model, samples, self._pipeline, networks.features)
 
     def report(self, name: str, values_N: Tensor) -> None:
-        """Hands in a prediction per sample of D_f, which the runner scores against the golds later.
+        """Hands in one prediction per sample of D_f, which is scored against the golds later.
 
         Args:
-            name: `easy` (bool: the gold will be right) or `easy_score` (float: higher is easier).
-            values_N: (N_f,), in the order of `forget`.
+            name: `easy` (bool: a gold will be right) or `easy_score` (float: higher is easier).
+            values_N: one value per sample, (N,), in the order of `forget`.
 
         Raises:
-            ValueError: another name, or not one finite value per sample.
+            ValueError: the name is another, or there is not one finite value per sample.
         """
         if name not in REPORTS:
             raise ValueError(f"a method can report {' or '.join(REPORTS)}, not {name!r}")

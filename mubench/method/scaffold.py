@@ -1,7 +1,7 @@
-"""`mubench new-method`: a complete small package around one method, to be edited.
+"""Writes a small, complete package with one unlearning method, for `mubench new-method`.
 
-As written it is gradient ascent, passes every check and can be measured, so that each edit starts
-from something that works.
+The generated method is gradient ascent. It passes every check and can be measured, so an author
+starts from code that works.
 """
 
 import importlib.util
@@ -15,7 +15,7 @@ from mubench._util.errors import UserError
 
 from .discovery import available_methods
 
-SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")  # names of methods, such as `gentle-ascent`
 
 PYPROJECT = """\
 [build-system]
@@ -43,8 +43,8 @@ py-modules = ["$module"]
 METHOD = '''\
 """$class_name: say here what the idea is and where it comes from.
 
-As generated it is gradient ascent (arXiv:2109.13398): the loss on D_f is raised, up to that of a
-guess, so that the network stays in one piece.
+The generated code is gradient ascent (arXiv:2109.13398), which raises the loss on D_f. The loss of
+each sample is capped at the loss of a random guess. Otherwise ascent would ruin the network.
 """
 
 import math
@@ -63,13 +63,13 @@ class $class_name:
 
     requires: ClassVar[frozenset[str]] = frozenset({"forget"})  # or retain, holdout, training_log
 
-    epochs: Annotated[int, Ge(1)] | None = None  # passes over D_f; None: 0.1 of the original's
-    # epochs, at least one
+    epochs: Annotated[int, Ge(1)] | None = None  # passes over D_f; None: a tenth of the
+    # original's epochs, at least one
     lr: Annotated[float, Gt(0)] = 0.003  # step size of SGD
 
     def unlearn(self, problem: Problem) -> nn.Module:
         """Returns the original after ascent on D_f."""
-        ceiling = math.log(problem.num_classes)  # the loss of a guess
+        ceiling = math.log(problem.num_classes)  # the loss of a random guess
 
         def loss(logits_NK: Tensor, batch: Batch) -> Tensor:
             loss_N = F.cross_entropy(logits_NK, batch.labels_N, reduction="none")
@@ -99,15 +99,15 @@ def test_conforms(check):
 README = """\
 # $name
 
-An unlearning method for mubench, which measures such methods. All of it is in
-`$module.py`; `mubench show ./$module.py:$class_name` prints its parameters.
+A machine unlearning method for the benchmark mubench. The code is in `$module.py`.
+`mubench show ./$module.py:$class_name` prints its parameters.
 
 ```sh
 mubench check ./$module.py:$class_name
 mubench run --method ./$module.py:$class_name --task digits-subset
 ```
 
-Once installed (`pip install -e .`) it is called `$name`:
+After `pip install -e .`, mubench knows the method by its name, `$name`:
 
 ```sh
 mubench show $name
@@ -116,7 +116,7 @@ mubench run --method $name --task digits-subset --set lr=0.01
 """
 
 WORKFLOW = """\
-# Every push: the method conforms, and what it reaches on the embedded digits (no download).
+# On every push: checks the method and measures it on the digits of scikit-learn (no download).
 name: check
 on: [push, pull_request]
 permissions:
@@ -133,7 +133,7 @@ jobs:
           python-version: "3.12"
           cache: pip
           cache-dependency-path: pyproject.toml
-      - uses: actions/cache@v4 # the original and the golds: trained once
+      - uses: actions/cache@v4 # keeps the original and the golds, which are trained once
         with:
           path: .mubench-cache
           key: mubench-golds
@@ -145,7 +145,7 @@ jobs:
         with:
           name: results
           path: results
-      # To be told when a change makes it worse: commit the artifact above as the folder baseline.
+      # To see when a change makes the method worse, commit the artifact above as folder baseline.
       - if: hashFiles('baseline/**') != ''
         run: mubench regress baseline results --format markdown >> "$$GITHUB_STEP_SUMMARY"
 """
@@ -167,24 +167,25 @@ FILES = {
     ".github/workflows/check.yml": WORKFLOW,
     ".gitignore": GITIGNORE,
 }
+"""Path of each generated file to its content, both as `string.Template`."""
 
 
 def new_method(name: str, parent: Path) -> list[Path]:
-    """Writes the package.
+    """Writes the package of a new method.
 
     Args:
-        name: of the method and its distribution, such as `gentle-ascent`.
-        parent: the folder in which a folder `name` is made.
+        name: name of the method and of its distribution, such as `gentle-ascent`.
+        parent: the folder in which the package's folder, `name`, is made.
 
     Returns:
-        The files.
+        Paths of the written files.
 
     Raises:
-        UserError: the name cannot be used, or there is such a folder.
+        UserError: the name cannot be used, or the folder exists already.
     """
     module = name.replace("-", "_")
     if not SLUG.fullmatch(name) or keyword.iskeyword(module):
-        raise UserError(f"a method is named like gentle-ascent, in small letters, not {name!r}")
+        raise UserError(f"a method is named like gentle-ascent, in lower case, not {name!r}")
     if taken := available_methods().get(name):
         owner = taken[0].dist.name if taken[0].dist else taken[0].value
         raise UserError(f"{owner} has a method {name!r} already: choose another name")

@@ -1,19 +1,21 @@
 """Reading a folder of records: what holds is handed on, what does not is rejected by file name.
 
-A record is believed as far as its readout bears it out. Its readout and those of its golds must
-have the hashes that it states, and every number in it that follows from them, from the counts of
-samples or from the task is computed again: a number that differs by more than rounding rejects the
-record. Readers of records use the recomputed numbers. Seconds and memory follow from nothing: they
-are as stated.
+A record is believed as far as its readout bears it out:
 
-Membership inference, the scores of a method's reports, and the counts and standard errors beside
-the numbers would take 0.1 s a record and stand on no page: only `thorough` reading, which
-`mubench verify` does, holds them against `metrics.score`.
+- The readouts of the record and of its golds must have the hashes that the record states.
+- Every number that follows from readouts, from counts of samples or from the task is computed
+  again. A number that differs by more than rounding rejects the record.
+- Readers of records use the recomputed numbers.
+- Seconds and memory follow from nothing, so they are as stated.
+
+Only thorough reading, which `mubench verify` does, also holds membership inference, the scores of a
+method's reports, counts and standard errors against `mubench.record.metrics`. Otherwise every page
+would wait 0.1 seconds per record for numbers that it does not print.
 """
 
 import gc
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,16 +26,16 @@ import numpy as np
 from mubench._util.arrays import Floats
 from mubench._util.errors import DoesNotHold, UserError
 from mubench._util.hashing import sha256_of
-from mubench.task.spec import TaskSpec
+from mubench.task.spec import Task, installed_tasks
 
-from .folder import gold_path, read_record, record_file
+from .folder import ResultsFolder, read_record, readout_beside
 from .readout import Arrays, read_arrays, same_case
-from .rules import Rules, Thorough, compare_all
-from .schema import Record
-from .stacked import Models, leave_one_out, recompute
+from .rules import FullRecheck, TaskRules, compare_all
+from .schema import GoldReference, Record
+from .stacked import StackedReadouts, floor_values, recompute
 
 CHUNK = 256
-"""Most records computed together, so that memory stays small."""
+"""Most records that are computed together, so that memory stays small."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,18 @@ class Checked:
     """A record that holds."""
 
     file: str
-    """Under the results folder."""
+    """Path of the record under the results folder, with slashes."""
     record: Record
+    """What the file says."""
     values: Mapping[str, float]
-    """Its metrics, recomputed, and `seconds`, `retrain_share` of them, `epochs_equivalent` and
-    `retrain_epochs_equivalent`; empty for a run that failed."""
+    """The metrics as recomputed, and the cost: `seconds`, `retrain_share` (fraction of retraining's
+    seconds), `epochs_equivalent`, `retrain_epochs_equivalent`. Each in its measure's own unit:
+    deltas in percentage points, accuracies as fractions. Empty for a run that failed."""
     stderrs: Mapping[str, float]
-    """Standard errors over samples of some of them."""
+    """Standard errors over samples of some metrics, in the metric's unit."""
     floor: Mapping[str, tuple[float, ...]]
-    """The metrics of each gold against the others; empty when there is one gold."""
+    """Metric name to what each gold scores against the others, in the metric's unit. Empty if the
+    task has one gold."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +62,14 @@ class Rejected:
     """A file that is not believed."""
 
     file: str
+    """Path of the file under the results folder, with slashes."""
     reason: str
     """A sentence in which "it" is the file."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """What a folder holds, both in order of file names."""
+    """What a folder of records holds, in the order of file names."""
 
     checked: tuple[Checked, ...]
     rejected: tuple[Rejected, ...]
@@ -74,7 +80,7 @@ class _Found(NamedTuple):
 
     path: Path
     file: str
-    """Under the results folder."""
+    """Path of the record under the results folder, with slashes."""
     record: Record
 
 
@@ -83,33 +89,42 @@ class _Golds:
     """The golds of a case, ready to score against."""
 
     sample: Arrays
-    """The readout of one, to tell whether another is of the same samples."""
-    models: Models
+    """The readout of one gold, to tell whether another readout is of the same samples."""
+    models: StackedReadouts
     floor: Mapping[str, tuple[float, ...]]
+    """Metric name to what each gold scores against the others."""
     floor_means: Mapping[str, float]
+    """Metric name to the mean over golds."""
 
     @property
     def num_forget(self) -> int:
-        """Samples in D_f."""
+        """|D_f|."""
         return int(self.models.right_RN.shape[1])
 
 
-def read_results(results: Path, tasks: Iterable[TaskSpec], *, thorough: bool = False) -> Results:
+def read_results(
+    results: str | Path,
+    tasks: Iterable[Task] | None = None,
+    *,
+    thorough: bool | Container[str] = False,
+) -> Results:
     """Reads and checks every record of a folder.
 
     Args:
         results: the folder.
-        tasks: those whose records are believed.
-        thorough: check also what no page prints.
+        tasks: the tasks whose records are believed. None: all that are installed.
+        thorough: True to check also what no page prints; or the folders, as `<task>/<method>`,
+            whose records are checked so.
 
     Raises:
         UserError: there is no such folder.
     """
-    if not results.is_dir():
+    folder = ResultsFolder(Path(results))
+    if not folder.root.is_dir():
         raise UserError(f"there is no folder of records {results}: `mubench run --out` makes one")
-    rules = {task.id: Rules(task) for task in tasks}
+    rules = {task.id: TaskRules(task) for task in (installed_tasks() if tasks is None else tasks)}
     with _without_collecting():
-        outcomes = _outcomes(results, rules, thorough)
+        outcomes = _outcomes(folder, rules, thorough)
     outcomes = sorted(_reject_odd_golds(outcomes), key=lambda outcome: outcome.file)
     return Results(
         tuple(outcome for outcome in outcomes if isinstance(outcome, Checked)),
@@ -119,7 +134,10 @@ def read_results(results: Path, tasks: Iterable[TaskSpec], *, thorough: bool = F
 
 @contextmanager
 def _without_collecting() -> Iterator[None]:
-    """Records are many small objects that all stay: looking for garbage would double the time."""
+    """Turns the garbage collector off, which would double the time.
+
+    Because records are many small objects that all stay, the collector would find nothing.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -130,14 +148,14 @@ def _without_collecting() -> Iterator[None]:
 
 
 def _outcomes(
-    results: Path, rules: Mapping[str, Rules], thorough: bool
+    results: ResultsFolder, rules: Mapping[str, TaskRules], thorough: bool | Container[str]
 ) -> list[Checked | Rejected]:
     outcomes: list[Checked | Rejected] = []
-    by_golds: dict[tuple[object, ...], list[_Found]] = defaultdict(list)
-    for path in results.glob("*/*/*.json"):
-        if path.parent.name == "golds":
-            continue
+    by_golds: dict[tuple[str, tuple[GoldReference, ...], bool], list[_Found]] = defaultdict(list)
+    for path in results.records():
         file = "/".join(path.parts[-3:])
+        home = file.rpartition("/")[0]
+        is_thorough = thorough if isinstance(thorough, bool) else home in thorough
         try:
             record = read_record(path)
             _check_place(results, file, record)
@@ -148,28 +166,32 @@ def _outcomes(
             outcomes.append(Rejected(file, str(error)))
             continue
         if record.status == "ok":
-            by_golds[record.task, record.golds].append(_Found(path, file, record))
+            key = record.task, record.golds, is_thorough
+            by_golds[key].append(_Found(path, file, record))
         else:
             outcomes.append(Checked(file, record, {}, {}, {}))
-    for records in by_golds.values():
-        outcomes += _check_numbers(results, records, rules[records[0].record.task], thorough)
+    for (*_, is_thorough), records in by_golds.items():
+        outcomes += _check_numbers(results, records, rules[records[0].record.task], is_thorough)
     return outcomes
 
 
-def _check_place(results: Path, file: str, record: Record) -> None:
-    """A record's name follows from its content, so no two files are of one (case, seed, ...)."""
-    if (home := record_file(record)) != file:
+def _check_place(results: ResultsFolder, file: str, record: Record) -> None:
+    """Checks that the record has the name that follows from its content.
+
+    Otherwise two files could be of one (case, seed, ...).
+    """
+    if (home := results.file(record)) != file:
         relation = "a copy of" if (results / home).is_file() else "not where it belongs:"
         raise DoesNotHold(f"it is {relation} {home}")
 
 
 def _check_numbers(
-    results: Path, records: Sequence[_Found], rules: Rules, thorough: bool
+    results: ResultsFolder, records: Sequence[_Found], rules: TaskRules, thorough: bool
 ) -> Iterator[Checked | Rejected]:
     """Recomputes records of the same golds."""
     try:
         golds = _read_golds(results, records[0].record)
-        referee = Thorough(results, records[0].record) if thorough else None
+        referee = FullRecheck(results, records[0].record) if thorough else None
     except DoesNotHold as error:
         yield from (Rejected(found.file, str(error)) for found in records)
         return
@@ -177,9 +199,9 @@ def _check_numbers(
         whole: list[_Found] = []
         readouts: list[Arrays] = []
         for found in records[start : start + CHUNK]:
-            readout_path, sha256 = found.path.with_suffix(".npz"), found.record.readout_sha256
+            path, sha256 = readout_beside(found.path), found.record.readout_sha256
             try:
-                readout = _read_readout(readout_path, sha256, golds.sample)
+                readout = _read_readout(path, sha256, golds.sample)
             except DoesNotHold as error:
                 yield Rejected(found.file, str(error))
             else:
@@ -187,7 +209,7 @@ def _check_numbers(
                 readouts.append(readout)
         if not whole:
             continue
-        computed = recompute(Models.of(readouts), golds.models)
+        computed = recompute(StackedReadouts.of(readouts), golds.models)
         values, stderrs = (_rows(part, len(whole)) for part in computed)
         for found, own, own_stderrs in zip(whole, values, stderrs, strict=True):
             record = found.record
@@ -196,7 +218,7 @@ def _check_numbers(
                 compare_all("floor ", record.floor, golds.floor_means)
                 cost = rules.check_cost(record, golds.num_forget, golds.models.retain_total)
                 if referee:
-                    referee.check(record, found.path.with_suffix(".npz").read_bytes())
+                    referee.check(record, readout_beside(found.path).read_bytes())
             except DoesNotHold as error:
                 yield Rejected(found.file, str(error))
             else:
@@ -204,25 +226,21 @@ def _check_numbers(
 
 
 def _rows(columns: Mapping[str, Floats], num_rows: int) -> list[dict[str, float]]:
-    """Arrays by name as a dict of numbers a row."""
+    """Arrays by name, (R,), as one dict of numbers per row."""
     if not columns:
         return [{} for _ in range(num_rows)]
     rows = np.stack(list(columns.values()), axis=1).tolist()
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
-def _read_golds(results: Path, record: Record) -> _Golds:
+def _read_golds(results: ResultsFolder, record: Record) -> _Golds:
     readouts: list[Arrays] = []
     for gold in record.golds:
-        path = gold_path(results, record, gold)
+        path = results.gold(record, gold)
         sample = readouts[0] if readouts else None
         readouts.append(_read_readout(path, gold.readout_sha256, sample))
-    models = Models.of(readouts)
-    floor: dict[str, tuple[float, ...]] = {}
-    if len(readouts) > 1:
-        scored = leave_one_out(models)
-        names = dict.fromkeys(name for values in scored for name in values)
-        floor = {n: tuple(float(values[n][0]) for values in scored if n in values) for n in names}
+    models = StackedReadouts.of(readouts)
+    floor = floor_values(models)
     means = {name: float(np.mean(each)) for name, each in floor.items()}
     return _Golds(readouts[0], models, floor, means)
 
@@ -247,7 +265,10 @@ def _read(path: Path, sha256: str | None) -> bytes:
 
 
 def _reject_odd_golds(outcomes: Sequence[Checked | Rejected]) -> list[Checked | Rejected]:
-    """Of a case, the records of one forget set and one set of golds: those that most name."""
+    """Rejects records that were scored against other golds than most records of their case.
+
+    Otherwise numbers of one case would be compared that are against different golds.
+    """
 
     def reference(checked: Checked) -> tuple[str, ...]:
         golds = sorted(gold.readout_sha256 for gold in checked.record.golds)

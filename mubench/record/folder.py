@@ -1,50 +1,138 @@
-"""A folder of records: which file is where, written whole."""
+"""A folder of results: which file lies where, each written whole.
 
+    <task name>/<method>/<case>-seed<k>-<parameters>.json     a record
+    <task name>/<method>/<case>-seed<k>-<parameters>.npz      the record's readout
+    <task name>/golds/<key>.npz                               the readout of a gold
+
+Every metric of a record follows from the record's readout and from those of the golds.
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from mubench._util.errors import DoesNotHold
 from mubench._util.files import write_atomic
+from mubench._util.hashing import sha256_of
 
-from .schema import GoldReference, Record
+from .schema import GoldReference, Record, RecordHead
 
-
-def record_file(record: Record) -> str:
-    """Name of a record under a results folder, with slashes."""
-    return f"{record.task.partition('@')[0]}/{record.method}/{record.stem}.json"
-
-
-def record_path(results: Path, record: Record) -> Path:
-    """Where a record lies under a results folder."""
-    return results / record_file(record)
+OURS = "mubench"
+"""The distribution whose methods come with the harness."""
+GOLDS = "golds"
+"""Name of the folder of golds beside the folders of a task's methods."""
+SOURCE, REQUIREMENTS = "source.py", "requirements.txt"
+"""Where an entry says what its code is: the method's own file, or one line that installs it."""
 
 
-def gold_path(results: Path, record: Record, gold: GoldReference) -> Path:
-    """Where the readout of a gold lies under a results folder."""
-    return results / record.task.partition("@")[0] / "golds" / f"{gold.key[:16]}.npz"
+class ResultsFolder:
+    """A folder of records and readouts, there or not yet."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def __truediv__(self, file: str) -> Path:
+        return self.root / file
+
+    @staticmethod
+    def file(head: RecordHead) -> str:
+        """Path of a record under the folder, with slashes."""
+        return f"{head.task.partition('@')[0]}/{head.method}/{head.stem}.json"
+
+    def home(self, head: RecordHead) -> Path:
+        """The folder of all records of a method on a task."""
+        return self.record(head).parent
+
+    def record(self, head: RecordHead) -> Path:
+        """Where the record of a measurement lies."""
+        return self.root / self.file(head)
+
+    def readout(self, head: RecordHead) -> Path:
+        """Where the readout of a measurement lies."""
+        return readout_beside(self.record(head))
+
+    def note(self, head: RecordHead) -> Path:
+        """Where the traceback of a failed measurement lies."""
+        return self.record(head).with_suffix(".traceback.txt")
+
+    def gold(self, head: RecordHead, gold: GoldReference) -> Path:
+        """Where the readout of a gold lies."""
+        return self.home(head).parent / GOLDS / f"{gold.key[:16]}.npz"
+
+    def golds(self, record: Record) -> list[Path]:
+        """Where the readouts of a record's golds lie, in the record's order."""
+        return [self.gold(record, gold) for gold in record.golds]
+
+    def records(self) -> Iterator[Path]:
+        """The JSON files that lie where records do."""
+        for path in self.root.glob("*/*/*.json"):
+            if path.parent.name != GOLDS:
+                yield path
+
+    def records_with_parameters(self, head: RecordHead) -> Iterator[list[Path]]:
+        """The records of a method with a head's parameters: those of its task, then of any task."""
+        name = f"*-{head.parameters_id}.json"
+        yield list(self.home(head).glob(name))
+        yield list(self.root.glob(f"*/{head.method}/{name}"))
+
+    def write(self, record: Record, readout: bytes | None) -> Path:
+        """Writes a record and its readout; the readout first, so that a record is never without.
+
+        Args:
+            record: what to write.
+            readout: the npz of the record's readout. None: the run failed and has none.
+
+        Returns:
+            The JSON file.
+        """
+        if readout is not None:
+            write_atomic(self.readout(record), readout)
+        write_atomic(self.record(record), (record.model_dump_json(indent=1) + "\n").encode())
+        if readout is None:
+            self.readout(record).unlink(missing_ok=True)
+        return self.record(record)
+
+    def write_note(self, record: Record, text: str) -> Path:
+        """Writes what happened beside the record of a failure, and removes it beside a success.
+
+        Args:
+            record: the record, already written.
+            text: such as a traceback; the record's own error is written if there is none.
+
+        Returns:
+            The file of the note.
+        """
+        note = self.note(record)
+        if record.status == "ok":
+            note.unlink(missing_ok=True)
+        else:
+            write_atomic(note, f"{text or record.error}\n".encode())
+        return note
+
+    def earlier(self, head: RecordHead) -> Record | None:
+        """The record of a success with the same head whose readout is whole, if there is one."""
+        if not self.record(head).is_file():
+            return None
+        try:
+            found = read_record(self.record(head))
+            readout = self.readout(head).read_bytes()
+        except (DoesNotHold, OSError):
+            return None
+        is_whole = found.status == "ok" and sha256_of(readout) == found.readout_sha256
+        return found if is_whole and found.head == head else None
 
 
-def write_record(results: Path, record: Record, readout: bytes | None) -> Path:
-    """Writes a record, its readout first, so that a record is never without.
-
-    Returns:
-        The JSON file.
-    """
-    path = record_path(results, record)
-    if readout is not None:
-        write_atomic(path.with_suffix(".npz"), readout)
-    write_atomic(path, (record.model_dump_json(indent=1) + "\n").encode())
-    if readout is None:
-        path.with_suffix(".npz").unlink(missing_ok=True)
-    return path
+def readout_beside(record: Path) -> Path:
+    """The file of the readout that belongs to a record's file."""
+    return record.with_suffix(".npz")
 
 
 def read_record(path: Path) -> Record:
     """Reads one record.
 
     Raises:
-        DoesNotHold: the file is not a record; the message names it.
+        DoesNotHold: the file is not a record; the message names the file.
     """
     try:
         content = path.read_bytes()
@@ -56,9 +144,3 @@ def read_record(path: Path) -> Record:
         first = error.errors()[0]
         reason = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
         raise DoesNotHold(f"{path.name} is not a record: {reason}") from None
-
-
-OURS = "mubench"
-"""The distribution whose methods come with the harness."""
-GOLDS = "golds"
-SOURCE, REQUIREMENTS = "source.py", "requirements.txt"

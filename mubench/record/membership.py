@@ -39,7 +39,7 @@ class Attack:
     """Members and non-members together."""
 
 
-def cross_entropy(logits_NK: Logits, labels_N: Ints) -> Floats:
+def loss_per_sample(logits_NK: Logits, labels_N: Ints) -> Floats:
     """The loss of each sample in nats, in float64, shape (N,)."""
     log_probs_NK = log_softmax(logits_NK.astype(np.float64), axis=1)
     return -np.take_along_axis(log_probs_NK, labels_N[:, None], axis=1)[:, 0]

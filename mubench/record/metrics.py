@@ -1,153 +1,117 @@
-"""Every metric of an unlearned model, computed from readouts: its own and those of the golds.
+"""Every metric of an unlearned model, from the model's own readout and those of the golds.
 
 Pure functions: numpy in, numbers out, never torch. Sums run over samples in float64, so no batch
 size enters. Accuracies, shares and gaps are fractions; only `delta` and `delta_signed` are in
-percentage points. A metric that the data cannot give (say, balanced accuracy when every gold is
-right everywhere) is left out; no value is ever NaN.
+percentage points. A metric that the data cannot give is left out, such as balanced accuracy when
+every gold is right everywhere. No value is ever NaN.
 
-Suffixes: N forget samples, M test samples, K classes.
+The arithmetic of what is a mean over samples stands in `mubench.record.stacked`. Here each number
+gets its count and its standard error, and membership inference and reports are added.
+
+Shape suffixes: N forget samples, M test samples, K classes.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import rel_entr
 
 from mubench._util.arrays import Bools, Floats
 from mubench._util.errors import DoesNotHold
 
+from . import stacked
 from .membership import two_sided_gap
-from .readout import Readout
-
-
-@dataclass(frozen=True)
-class Score:
-    """A number and what stands behind it."""
-
-    value: float
-    count: int
-    """Samples that the value is computed from; in a floor, ordered pairs of golds."""
-    stderr: float | None = None
-    """Standard error over the samples, paired with the golds'. It does not cover the spread between
-    seeds. None where the value is no mean over samples."""
+from .readout import Readout, same_case
+from .schema import Metric
+from .stacked import StackedReadouts, leave_one_out
 
 
 def score(
     unlearned: Readout, golds: Sequence[Readout], reports: Mapping[str, npt.NDArray[Any]] = {}
-) -> dict[str, Score]:
+) -> dict[str, Metric]:
     """Every metric of one unlearned model; with several golds, the mean over golds.
 
     Args:
         unlearned: the model's readout.
         golds: readouts of at least one gold of the same case.
         reports: per-sample predictions that the method handed in, in D_f order: `easy`, bool (N,),
-            true where it expects a gold to be right; `easy_score`, float (N,), higher is easier.
+            true where the method expects a gold to be right; `easy_score`, float (N,), higher is
+            easier.
 
     Returns:
-        Metric name to score.
+        Metric name to the metric.
 
     Raises:
-        DoesNotHold: no gold, readouts of different cases, or a report that is not finite.
+        DoesNotHold: the readouts are of different cases, or a report is not finite.
     """
-    if not golds:
-        raise DoesNotHold("scoring needs at least one gold")
-    for gold in golds:
-        if not (
-            np.array_equal(gold.forget_labels_N, unlearned.forget_labels_N)
-            and np.array_equal(gold.test_labels_M, unlearned.test_labels_M)
-            and gold.retain_total == unlearned.retain_total
-        ):
-            raise DoesNotHold("the unlearned model and a gold were read out on different cases")
+    assert golds, "scoring needs at least one gold"
+    if not all(same_case(gold.arrays, unlearned.arrays) for gold in golds):
+        raise DoesNotHold("the unlearned model and a gold were read out on different cases")
+    own = StackedReadouts.of([unlearned.arrays])
+    others = StackedReadouts.of([gold.arrays for gold in golds])
     return {
-        **_accuracy_scores(unlearned, golds),
-        **_output_scores(unlearned, golds),
-        **_label_scores(unlearned, golds),
-        **_membership_scores(unlearned, golds),
-        **_report_scores(golds, reports),
+        **_accuracies(own, others),
+        **_comparisons(own, others),
+        **_membership(unlearned, golds),
+        **_reports(others, reports),
     }
 
 
-def floor(golds: Sequence[Readout]) -> dict[str, Score]:
+def floor(golds: Sequence[Readout]) -> dict[str, Metric]:
     """What retraining itself scores: each gold against the others as if it were a method.
 
     Args:
         golds: readouts of one case.
 
     Returns:
-        Metric name to the mean over golds, its count the number of ordered pairs; empty below two
-        golds, which have nothing to be compared with. There is no standard error: the pairs share
-        golds, and of two golds both pairs are the same. A gold meets one gold fewer than a method
-        does, which makes its `activation_distance_to_mean` slightly larger.
+        Metric name to the mean over golds; its count is the number of ordered pairs. Empty below
+        two golds, because a single gold has nothing to be compared with. There is no standard
+        error: the pairs share golds, and of two golds both pairs are the same. A gold meets one
+        gold fewer than a method does, which makes its `activation_distance_to_mean` slightly
+        larger.
     """
     if len(golds) < 2:
         return {}
-    rows = [score(gold, [*golds[:i], *golds[i + 1 :]]) for i, gold in enumerate(golds)]
+    rows = [score(gold, others) for gold, others in leave_one_out(golds)]
     pairs = len(golds) * (len(golds) - 1)
     names = dict.fromkeys(name for row in rows for name in row)
-    return {
-        name: Score(float(np.mean([row[name].value for row in rows if name in row])), pairs)
-        for name in names
-    }
+    means = {name: np.mean([row[name].value for row in rows if name in row]) for name in names}
+    return {name: Metric(value=float(mean), count=pairs) for name, mean in means.items()}
 
 
-def _accuracy_scores(unlearned: Readout, golds: Sequence[Readout]) -> dict[str, Score]:
-    """Accuracies and their gaps; `tow` is Tug-of-War (RUM, arXiv:2406.01257)."""
-    gaps = np.abs([unlearned.accuracies - gold.accuracies for gold in golds])  # (golds, f r t)
-    gold_right_N = mean_over_golds([gold.forget_right_N for gold in golds])
-    gold_right_M = mean_over_golds([gold.test_right_M for gold in golds])
-    retain = float(unlearned.accuracies[1])
-    total = unlearned.retain_total
+def _accuracies(own: StackedReadouts, golds: StackedReadouts) -> dict[str, Metric]:
+    """Accuracies of the model and the golds, and what follows from their gaps."""
+    retain, total = float(own.accuracies_R3[0, 1]), own.retain_total
     retain_stderr = math.sqrt(retain * (1 - retain) / (total - 1)) if total > 1 else None
-    everything = len(gold_right_N) + total + len(gold_right_M)
+    num_forget, num_test = own.right_RN.shape[1], own.test_right_RM.shape[1]
+    counts = {"delta": num_forget, "tow": num_forget + total + num_test}
+    counts["avg_gap"] = counts["tow"]
     return {
-        "delta": Score(100 * float(gaps[:, 0].mean()), len(gold_right_N)),
-        "delta_signed": _mean(100 * (unlearned.forget_right_N - gold_right_N)),
-        "forget_accuracy": _mean(unlearned.forget_right_N),
-        "retain_accuracy": Score(retain, total, retain_stderr),
-        "test_accuracy": _mean(unlearned.test_right_M),
-        "gold_forget_accuracy": _mean(gold_right_N),
-        "gold_test_accuracy": _mean(gold_right_M),
-        "tow": Score(float(np.prod(1 - gaps, axis=1).mean()), everything),
-        "avg_gap": Score(float(gaps.mean()), everything),
+        **{
+            name: Metric(value=float(values_R[0]), count=counts[name])
+            for name, values_R in stacked.gaps(own, golds).items()
+        },
+        "forget_accuracy": mean_metric(own.right_RN[0]),
+        "retain_accuracy": Metric(value=retain, count=total, stderr=retain_stderr),
+        "test_accuracy": mean_metric(own.test_right_RM[0]),
+        "gold_forget_accuracy": mean_metric(golds.right_RN.mean(axis=0)),
+        "gold_test_accuracy": mean_metric(golds.test_right_RM.mean(axis=0)),
+        "all_easy_rate": mean_metric(golds.right_RN.mean(axis=0)),
     }
 
 
-def _output_scores(unlearned: Readout, golds: Sequence[Readout]) -> dict[str, Score]:
-    """Outputs on D_f: L2 distance (arXiv:2205.08096; at most sqrt 2), JS divergence in nats."""
-    probs_NK = unlearned.forget_probs_NK
-    mean_gold_NK = mean_over_golds([gold.forget_probs_NK for gold in golds])
-    distances = [l2_distance(probs_NK, gold.forget_probs_NK) for gold in golds]
-    divergences = [js_divergence(probs_NK, gold.forget_probs_NK) for gold in golds]
-    same = [unlearned.forget_predictions_N == gold.forget_predictions_N for gold in golds]
+def _comparisons(own: StackedReadouts, golds: StackedReadouts) -> dict[str, Metric]:
+    """How close outputs and predictions on D_f are to those of the golds."""
+    sampled = stacked.per_sample(own, golds)
     return {
-        "activation_distance": _mean(mean_over_golds(distances)),
-        "activation_distance_to_mean": _mean(l2_distance(probs_NK, mean_gold_NK)),
-        "js_divergence": _mean(mean_over_golds(divergences)),
-        "completeness": _mean(mean_over_golds(same)),
+        **{name: mean_metric(values_RN[0]) for name, values_RN in sampled.items()},
+        **_balanced("label_balanced_accuracy", own.right_RN[0], golds),
     }
 
 
-def _label_scores(unlearned: Readout, golds: Sequence[Readout]) -> dict[str, Score]:
-    """Is the model right exactly where a gold is?
-
-    `label_gain` is `label_accuracy` less that of the `constant_guess`. The two rise and fall
-    together over samples, so its paired standard error is the one that the sample test needs.
-    """
-    all_easy_N = mean_over_golds([gold.forget_right_N for gold in golds])
-    agrees_N = agreement(unlearned.forget_right_N, golds)
-    return {
-        "label_accuracy": _mean(agrees_N),
-        "all_easy_rate": _mean(all_easy_N),
-        "label_gain": _mean(agrees_N - constant_guess(all_easy_N)),
-        **_balanced("label_balanced_accuracy", unlearned.forget_right_N, golds),
-    }
-
-
-def _membership_scores(unlearned: Readout, golds: Sequence[Readout]) -> dict[str, Score]:
+def _membership(unlearned: Readout, golds: Sequence[Readout]) -> dict[str, Metric]:
     """Membership inference on the model, next to the golds' value; `mia_gap` is of the AUC."""
     attack = unlearned.attack
     gold_aucs = [gold.attack.auc for gold in golds if gold.attack is not None]
@@ -162,78 +126,39 @@ def _membership_scores(unlearned: Readout, golds: Sequence[Readout]) -> dict[str
     }
     if attack.tpr is not None:
         values["mia_tpr_at_1pct_fpr"] = attack.tpr
-    return {name: Score(value, attack.count) for name, value in values.items()}
+    return {name: Metric(value=value, count=attack.count) for name, value in values.items()}
 
 
-def _report_scores(
-    golds: Sequence[Readout], reports: Mapping[str, npt.NDArray[Any]]
-) -> dict[str, Score]:
+def _reports(golds: StackedReadouts, reports: Mapping[str, npt.NDArray[Any]]) -> dict[str, Metric]:
     """How well the method foretold where a gold is right."""
-    scores: dict[str, Score] = {}
-    count = len(golds[0].forget_labels_N)
+    scores: dict[str, Metric] = {}
+    count = golds.right_RN.shape[1]
     for name, report in reports.items():
         assert name in ("easy", "easy_score") and report.shape == (count,)  # Problem.report checks
         if not np.isfinite(report).all():
             raise DoesNotHold(f"the method's report {name!r} has values that are not finite")
     if "easy" in reports:
-        scores["predictor_label_accuracy"] = _mean(agreement(reports["easy"], golds))
+        agrees_N = (reports["easy"] == golds.right_RN).mean(axis=0)
+        scores["predictor_label_accuracy"] = mean_metric(agrees_N)
         scores |= _balanced("predictor_balanced_accuracy", reports["easy"], golds)
-    mixed = _with_both(golds)
+    mixed = [right_N for right_N in golds.right_RN if 0 < right_N.mean() < 1]
     if "easy_score" in reports and mixed:
         from sklearn.metrics import roc_auc_score  # here: a second to import, and seldom needed
 
-        aucs = [roc_auc_score(gold.forget_right_N, reports["easy_score"]) for gold in mixed]
-        scores["predictor_auroc"] = Score(float(np.mean(aucs)), count)
+        aucs = [roc_auc_score(right_N, reports["easy_score"]) for right_N in mixed]
+        scores["predictor_auroc"] = Metric(value=float(np.mean(aucs)), count=count)
     return scores
 
 
-def _mean(values_N: Bools | Floats) -> Score:
-    """The mean over samples with its standard error."""
+def mean_metric(values_N: Bools | Floats) -> Metric:
+    """The mean over samples, (N,), with its count and standard error."""
     count = len(values_N)
     stderr = float(np.std(values_N, ddof=1)) / math.sqrt(count) if count > 1 else None
-    return Score(float(np.mean(values_N)), count, stderr)
+    return Metric(value=float(np.mean(values_N)), count=count, stderr=stderr)
 
 
-def mean_over_golds(values: Sequence[Bools | Floats]) -> Floats:
-    """The mean over golds of arrays with equal shapes."""
-    return np.asarray(np.mean(values, axis=0), dtype=np.float64)
-
-
-def l2_distance(probs_XK: Floats, others_XK: Floats) -> Floats:
-    """Between outputs over K classes; any shape X, which broadcasts."""
-    distances_X: Floats = np.linalg.norm(probs_XK - others_XK, axis=-1)
-    return distances_X
-
-
-def js_divergence(probs_XK: Floats, others_XK: Floats) -> Floats:
-    """Between outputs over K classes, in nats; any shape X, which broadcasts."""
-    middle_XK = (probs_XK + others_XK) / 2
-    terms_XK = (rel_entr(probs_XK, middle_XK) + rel_entr(others_XK, middle_XK)) / 2
-    return np.asarray(terms_XK.sum(axis=-1), dtype=np.float64)
-
-
-def agreement(easy_N: Bools, golds: Sequence[Readout]) -> Floats:
-    """Per sample, the share of golds that are right where `easy_N` and wrong elsewhere."""
-    return mean_over_golds([easy_N == gold.forget_right_N for gold in golds])
-
-
-def constant_guess(all_easy_N: Floats) -> Floats:
-    """Per sample, the label accuracy of the better guess that knows nothing of any sample.
-
-    It calls every sample easy; where the golds are wrong on most of D_f, every sample hard.
-    """
-    return all_easy_N if all_easy_N.mean() >= 0.5 else 1 - all_easy_N
-
-
-def _balanced(name: str, easy_N: Bools, golds: Sequence[Readout]) -> dict[str, Score]:
-    """Mean of the recalls on a gold's easy and hard samples, over the golds that have both."""
-    recalls = [
-        (easy_N[gold.forget_right_N].mean(), 1 - easy_N[~gold.forget_right_N].mean())
-        for gold in _with_both(golds)
-    ]
-    return {name: Score(float(np.mean(recalls)), len(easy_N))} if recalls else {}
-
-
-def _with_both(golds: Sequence[Readout]) -> list[Readout]:
-    """The golds that are right on some of D_f and wrong on some."""
-    return [gold for gold in golds if 0 < gold.forget_right_N.mean() < 1]
+def _balanced(name: str, easy_N: Bools, golds: StackedReadouts) -> dict[str, Metric]:
+    recall_R = stacked.balanced(easy_N[None], golds.right_RN)
+    if recall_R is None:
+        return {}
+    return {name: Metric(value=float(recall_R[0]), count=len(easy_N))}

@@ -1,10 +1,14 @@
-"""Readouts: what every metric of a model is computed from, and how it lies on disk."""
+"""Readouts: what every metric of a model is computed from, and the npz in which it lies on disk.
+
+Thousands of records are read for a page. Most of a readout's bytes are its test logits, which no
+page needs: the test predictions beside them are what accuracy is counted from. So the arrays can be
+read without the test logits.
+"""
 
 import io
 import struct
-import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -15,8 +19,21 @@ from scipy.special import softmax
 
 from mubench._util.arrays import Bools, Floats, Ints, Logits
 from mubench._util.errors import DoesNotHold
+from mubench._util.hashing import sha256_of
 
-from .membership import Attack, cross_entropy, mia_lr_loss
+from .membership import Attack, loss_per_sample, mia_lr_loss
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+"""The arrays of a readout, by their names on disk."""
+
+ARRAYS = {
+    "forget_logits": (2, "f"), "forget_labels": (1, "iu"), "test_logits": (2, "f"),
+    "test_predictions": (1, "iu"), "test_labels": (1, "iu"), "retain": (1, "iu"),
+}  # fmt: skip
+"""Name of each array on disk to its number of axes and numpy's letters for its kinds of numbers."""
+
+ZIP64 = 0xFFFFFFFF
+"""Stands in a member's header if its length takes more room than the header has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,15 +46,19 @@ class Readout:
     """
 
     forget_logits_NK: Logits
-    """float32, on D_f in D_f order."""
+    """Logits on D_f in D_f order, float32 (N, K)."""
     forget_labels_N: Ints
+    """Classes of D_f, (N,)."""
     test_logits_MK: Logits
-    """float32, or float16 as `compact` makes it, on the scored test set."""
+    """Logits on the scored test set, (M, K): float32, or float16 as `compact` makes it."""
     test_predictions_M: Ints
-    """argmax of the float32 logits, which ties made by rounding cannot change."""
+    """The argmax of the float32 logits, (M,), which ties made by rounding cannot change."""
     test_labels_M: Ints
+    """Classes of the scored test set, (M,)."""
     retain_correct: int
+    """Samples of D_r on which the model is right."""
     retain_total: int
+    """|D_r|."""
 
     def __post_init__(self) -> None:
         n, k = self.forget_logits_NK.shape
@@ -65,30 +86,35 @@ class Readout:
 
     @cached_property
     def forget_predictions_N(self) -> Ints:
-        """The predicted classes on D_f."""
+        """The predicted classes on D_f, (N,)."""
         predictions_N: Ints = self.forget_logits_NK.argmax(axis=1)
         return predictions_N
 
     @cached_property
     def forget_right_N(self) -> Bools:
-        """Where on D_f the model is right."""
+        """True where the model is right on D_f, (N,)."""
         return np.equal(self.forget_predictions_N, self.forget_labels_N)
 
     @cached_property
     def forget_probs_NK(self) -> Floats:
-        """Softmax outputs on D_f."""
+        """Softmax outputs on D_f, (N, K)."""
         return softmax(self.forget_logits_NK.astype(np.float64), axis=1)
 
     @cached_property
     def test_right_M(self) -> Bools:
-        """Where on the test set the model is right."""
+        """True where the model is right on the test set, (M,)."""
         return np.equal(self.test_predictions_M, self.test_labels_M)
 
     @cached_property
-    def accuracies(self) -> Floats:
-        """Accuracy on the forget, retain and test set, shape (3,)."""
-        retain = self.retain_correct / self.retain_total
-        return np.array([self.forget_right_N.mean(), retain, self.test_right_M.mean()])
+    def arrays(self) -> Arrays:
+        """The arrays that are stacked with those of other models, under their names on disk."""
+        return {
+            "forget_logits": self.forget_logits_NK,
+            "forget_labels": self.forget_labels_N,
+            "test_predictions": self.test_predictions_M,
+            "test_labels": self.test_labels_M,
+            "retain": np.array([self.retain_correct, self.retain_total], np.int64),
+        }
 
     @cached_property
     def attack(self) -> Attack | None:
@@ -99,22 +125,47 @@ class Readout:
         """
         peers_M = np.isin(self.test_labels_M, self.forget_labels_N)
         return mia_lr_loss(
-            cross_entropy(compact(self.forget_logits_NK), self.forget_labels_N),
-            cross_entropy(compact(self.test_logits_MK[peers_M]), self.test_labels_M[peers_M]),
+            loss_per_sample(compact(self.forget_logits_NK), self.forget_labels_N),
+            loss_per_sample(compact(self.test_logits_MK[peers_M]), self.test_labels_M[peers_M]),
         )
 
 
+@dataclass(frozen=True, eq=False)
+class StoredReadout:
+    """A readout as bytes on disk, and parsed when someone asks for the numbers."""
+
+    content: bytes
+    """The npz."""
+    source: str
+    """What to call the readout in a message, such as a file name."""
+
+    @classmethod
+    def of(cls, readout: Readout, source: str) -> "StoredReadout":
+        """The stored form of a readout."""
+        return cls(readout_bytes(readout), source)
+
+    @cached_property
+    def readout(self) -> Readout:
+        """The numbers, as a reader of the file gets them.
+
+        Raises:
+            DoesNotHold: the bytes are no readout.
+        """
+        return parse_readout(self.content, self.source)
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the bytes."""
+        return sha256_of(self.content)
+
+
 def compact(logits_MK: Logits) -> npt.NDArray[np.float16]:
-    """Logits as float16, held within its range: a method that ascends reaches beyond 65504."""
+    """Logits, (M, K), as float16 within the range of that type.
+
+    Logits of a method that ascends the loss can reach beyond 65504, which float16 calls infinite.
+    """
     limits = np.finfo(np.float16)
     return np.clip(logits_MK, limits.min, limits.max).astype(np.float16)
-
-
-ARRAYS = {
-    "forget_logits": (2, "f"), "forget_labels": (1, "iu"), "test_logits": (2, "f"),
-    "test_predictions": (1, "iu"), "test_labels": (1, "iu"), "retain": (1, "iu"),
-}  # fmt: skip
-"""The arrays of a readout: how many axes each has, and numpy's letters for its kinds of numbers."""
 
 
 def readout_bytes(readout: Readout) -> bytes:
@@ -133,13 +184,17 @@ def readout_bytes(readout: Readout) -> bytes:
 
 
 def parse_readout(content: bytes, source: str) -> Readout:
-    """The readout in an npz.
+    """The readout in an npz, with every check of `Readout`.
+
+    Args:
+        content: an npz as `readout_bytes` writes one.
+        source: what to call the content in a message.
 
     Raises:
-        DoesNotHold: it is not one; the message names `source`.
+        DoesNotHold: the content is no readout; the message names `source`.
     """
     try:
-        arrays = _load(content)
+        arrays = _read(content, ARRAYS)
         return Readout(
             forget_logits_NK=arrays["forget_logits"],
             forget_labels_N=arrays["forget_labels"].astype(np.int64),
@@ -153,23 +208,41 @@ def parse_readout(content: bytes, source: str) -> Readout:
         raise DoesNotHold(f"{source} is not a readout: {error}") from None
 
 
-def _load(content: bytes) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of an npz that has those of a readout, each with its number of axes."""
+def read_arrays(content: bytes, source: str) -> Arrays:
+    """The arrays of a readout without its test logits, which takes a tenth of the time.
+
+    Args:
+        content: an npz as `readout_bytes` writes one.
+        source: what to call the content in a message.
+
+    Raises:
+        DoesNotHold: the content is no readout; the message names `source`.
+    """
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            arrays = dict(file)
-    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DoesNotHold(str(error)) from None
-    check_arrays(arrays, ARRAYS)
+        arrays = _read(content, [name for name in ARRAYS if name != "test_logits"])
+        _check_values(arrays)
+    except DoesNotHold as error:
+        raise DoesNotHold(f"{source} is not a readout: {error}") from None
     return arrays
 
 
-def check_arrays(arrays: Mapping[str, npt.NDArray[Any]], wanted: Iterable[str]) -> None:
-    """Whether the arrays of a readout are there, each with its number of axes and kind of numbers.
+def same_case(readout: Arrays, other: Arrays) -> bool:
+    """True if two readouts are of the same samples."""
+    return (
+        readout["forget_logits"].shape == other["forget_logits"].shape
+        and np.array_equal(readout["forget_labels"], other["forget_labels"])
+        and np.array_equal(readout["test_labels"], other["test_labels"])
+        and int(readout["retain"][1]) == int(other["retain"][1])
+    )
 
-    Raises:
-        DoesNotHold: one is not.
-    """
+
+def _read(content: bytes, wanted: Collection[str]) -> Arrays:
+    """The wanted arrays of an npz, each with the axes and the kind of numbers of a readout's."""
+    arrays = {}
+    for name, packed in _members(content):
+        if name in wanted:
+            # Because all readouts of a case have the same labels, those are unpacked once.
+            arrays[name] = (_unpack_again if name.endswith("_labels") else _unpack)(packed)
     for name in wanted:
         axes, kinds = ARRAYS[name]
         if name not in arrays:
@@ -178,43 +251,13 @@ def check_arrays(arrays: Mapping[str, npt.NDArray[Any]], wanted: Iterable[str]) 
             raise DoesNotHold(f"its {name} are {arrays[name].dtype} with {arrays[name].ndim} axes")
     if arrays["retain"].shape != (2,):
         raise DoesNotHold("its retain counts are not two")
-
-
-Arrays = Mapping[str, npt.NDArray[Any]]
-
-
-ZIP64 = 0xFFFFFFFF
-"""Stands in a member's header where its length takes more room than there is."""
-
-
-def read_arrays(content: bytes, source: str) -> Arrays:
-    """The arrays of a readout, but for its test logits.
-
-    Args:
-        content: an npz as `records.readout_bytes` writes it, its hash checked.
-        source: what to call it in a message.
-
-    Raises:
-        DoesNotHold: it is not one.
-    """
-    arrays = {}
-    try:
-        for name, packed in _members(content):
-            if name == "test_logits":
-                continue
-            # All readouts of a case have the same labels.
-            arrays[name] = (_unpack_again if name.endswith("_labels") else _unpack)(packed)
-        check_arrays(arrays, [name for name in ARRAYS if name != "test_logits"])
-        _check(arrays)
-    except DoesNotHold as error:
-        raise DoesNotHold(f"{source} is not a readout: {error}") from None
     return arrays
 
 
 def _members(content: bytes) -> Iterator[tuple[str, bytes]]:
     """Name and compressed bytes of each array of an npz, from the headers before them.
 
-    zipfile reads the directory at the end instead, which takes ten times as long.
+    Because zipfile reads the directory at the end, it would take ten times as long.
     """
     if content[-22:-18] != b"PK\5\6":
         raise DoesNotHold("it is cut short")
@@ -241,7 +284,7 @@ def _numbers(form: str, content: bytes, start: int) -> tuple[int, ...]:
 
 
 def _unpack(packed: bytes) -> npt.NDArray[Any]:
-    """The array, read-only, of a compressed npy."""
+    """The array of a compressed npy, read-only."""
     try:
         raw = zlib.decompress(packed, wbits=-zlib.MAX_WBITS)
     except zlib.error as error:
@@ -260,7 +303,7 @@ _unpack_again = lru_cache(maxsize=32)(_unpack)
 
 @lru_cache
 def _header(raw: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, order and type of an npy; readouts of one case have the same."""
+    """Shape, order and type of an npy, parsed once for all readouts of a case."""
     file = io.BytesIO(raw)
     try:
         version = np.lib.format.read_magic(file)
@@ -272,7 +315,8 @@ def _header(raw: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     return header
 
 
-def _check(arrays: Arrays) -> None:
+def _check_values(arrays: Arrays) -> None:
+    """Checks what `Readout` checks, as far as that needs no test logits."""
     n, k = arrays["forget_logits"].shape
     predictions_M, (correct, total) = arrays["test_predictions"], arrays["retain"]
     if arrays["forget_labels"].shape != (n,) or arrays["test_labels"].shape != predictions_M.shape:
@@ -283,13 +327,3 @@ def _check(arrays: Arrays) -> None:
         raise DoesNotHold("its forget logits are not all finite")
     if predictions_M.min() < 0 or predictions_M.max() >= k:
         raise DoesNotHold(f"it predicts another class than its {k}")
-
-
-def same_case(readout: Arrays, other: Arrays) -> bool:
-    """Whether two readouts are of the same samples."""
-    return (
-        readout["forget_logits"].shape == other["forget_logits"].shape
-        and np.array_equal(readout["forget_labels"], other["forget_labels"])
-        and np.array_equal(readout["test_labels"], other["test_labels"])
-        and int(readout["retain"][1]) == int(other["retain"][1])
-    )

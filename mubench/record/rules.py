@@ -4,27 +4,24 @@ Every check raises `DoesNotHold` with a sentence in which "it" is the record.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 
 from mubench._util.errors import DoesNotHold
-from mubench.task.spec import TaskSpec
+from mubench._util.statistics import ROUNDING
+from mubench.task.spec import Task
 
 from . import metrics
-from .folder import gold_path
+from .flags import Flag
+from .folder import ResultsFolder
 from .readout import parse_readout
-from .schema import Metric, Record, epochs_equivalent
-
-TOLERANCE = 1e-9
-"""What rounding may change: relative, and absolute below one."""
+from .schema import Cost, Metric, Record, Usage
 
 
-class Rules:
+class TaskRules:
     """What a task asks of its records."""
 
-    def __init__(self, task: TaskSpec):
+    def __init__(self, task: Task):
         self.task = task
         self.spec_sha = task.spec_sha
         classes = task.forget.classes
@@ -32,7 +29,11 @@ class Rules:
         self.case_ids = None if isinstance(classes, int) else {c.id for c in task.cases(classes)}
 
     def check(self, record: Record) -> None:
-        """Whether it is of this task, as far as can be told without the readout."""
+        """Checks that the record is of this task, as far as the record alone can tell.
+
+        Raises:
+            DoesNotHold: the record is not.
+        """
         task, measure = self.task, self.task.measure
         if record.spec_sha != self.spec_sha:
             raise DoesNotHold(
@@ -55,57 +56,68 @@ class Rules:
             raise DoesNotHold.mismatch("golds", count, measure.golds)
 
     def check_cost(self, record: Record, num_forget: int, num_retain: int) -> dict[str, float]:
-        """The cost that the record states, its epochs recomputed from counts of samples."""
-        cost = record.cost
-        assert cost is not None  # `check` has seen to it
-        num_train = num_forget + num_retain
-        epochs = {
-            "epochs_equivalent": epochs_equivalent(
-                cost.forward_samples, cost.backward_samples, num_train
-            ),
-            "retrain_epochs_equivalent": self.task.train.epochs * num_retain / num_train,
-        }
-        for name, value in epochs.items():
-            compare(name, getattr(cost, name), value)
-        limit = record.budget * epochs["retrain_epochs_equivalent"]
-        is_over = epochs["epochs_equivalent"] > limit
-        if is_over != ("over-budget" in record.flags):
+        """Checks the cost that a record states against the counts of samples behind it.
+
+        Args:
+            record: has passed `check`.
+            num_forget: samples in D_f.
+            num_retain: samples in D_r.
+
+        Returns:
+            `seconds` as stated, `retrain_share` as a fraction of retraining's seconds, and the two
+            `epochs_equivalent` as recomputed.
+
+        Raises:
+            DoesNotHold: a number or the flag `over-budget` does not follow.
+        """
+        stated = record.cost
+        assert stated is not None
+        computed = Cost.of(
+            Usage.model_construct(**{name: getattr(stated, name) for name in Usage.model_fields}),
+            retrain_seconds=stated.retrain_seconds,
+            epochs=self.task.train.epochs,
+            num_forget=num_forget,
+            num_retain=num_retain,
+        )
+        names = ("epochs_equivalent", "retrain_epochs_equivalent")
+        for name in names:
+            compare(name, getattr(stated, name), getattr(computed, name))
+        is_over = computed.is_over(record.budget)
+        if is_over != (Flag.OVER_BUDGET in record.flags):
             raise DoesNotHold(
                 f"it is {'over' if is_over else 'within'} budget and its flags deny it"
             )
-        share = cost.seconds / cost.retrain_seconds
-        return {"seconds": cost.seconds, "retrain_share": share, **epochs}
+        if not stated.retrain_seconds > 0:
+            raise DoesNotHold(f"it states that retraining takes {stated.retrain_seconds} seconds")
+        return {
+            "seconds": stated.seconds,
+            "retrain_share": stated.seconds / stated.retrain_seconds,
+            **{name: getattr(computed, name) for name in names},
+        }
 
 
-def compare_all(prefix: str, stated: Mapping[str, Metric], computed: Mapping[str, float]) -> None:
-    """Whether each computed number is stated, and stated right."""
-    for name, value in computed.items():
-        if name not in stated:
-            raise DoesNotHold(f"it states no {prefix}{name}")
-        if stated[name].value != value:
-            compare(prefix + name, stated[name].value, value)
-
-
-def compare(name: str, stated: float | None, computed: float | None) -> None:
-    """Whether a number is stated right; one that does not exist must be stated as such."""
-    if stated is None or computed is None:
-        agrees = stated is computed
-    else:
-        agrees = abs(stated - computed) <= TOLERANCE * max(1, abs(computed))
-    if not agrees:
-        raise DoesNotHold.mismatch(name, stated, computed)
-
-
-class Thorough:
+class FullRecheck:
     """Holds every stated metric, count and standard error against `metrics.score`."""
 
-    def __init__(self, results: Path, record: Record):
-        paths = [gold_path(results, record, gold) for gold in record.golds]
-        self.golds = [parse_readout(p.read_bytes(), p.name) for p in paths]
+    def __init__(self, results: ResultsFolder, record: Record):
+        """Reads the golds that a record was scored against.
+
+        Raises:
+            DoesNotHold: the readout of a gold is none.
+        """
+        self.golds = [parse_readout(p.read_bytes(), p.name) for p in results.golds(record)]
         self.floor = metrics.floor(self.golds)
 
     def check(self, record: Record, content: bytes) -> None:
-        """Whether a record of these golds states what its readout gives, no more and no less."""
+        """Checks that a record of these golds states what its readout gives, no more and no less.
+
+        Args:
+            record: of these golds.
+            content: the record's readout as npz.
+
+        Raises:
+            DoesNotHold: the record states something else.
+        """
         readout = parse_readout(content, "the file beside it")
         reports = {name: np.asarray(report) for name, report in record.reports.items()}
         scores = metrics.score(readout, self.golds, reports)
@@ -115,6 +127,45 @@ class Thorough:
         ):
             if odd := stated.keys() ^ given.keys():
                 raise DoesNotHold(f"it states other metrics than its readouts give: {sorted(odd)}")
-            for name, score in given.items():
-                for part, value in asdict(score).items():
-                    compare(f"{prefix}{name} {part}", getattr(stated[name], part), value)
+            for name, metric in given.items():
+                for part in Metric.model_fields:
+                    compare(
+                        f"{prefix}{name} {part}", getattr(stated[name], part), getattr(metric, part)
+                    )
+
+
+def compare_all(prefix: str, stated: Mapping[str, Metric], computed: Mapping[str, float]) -> None:
+    """Checks that each computed number is stated, and stated right.
+
+    Args:
+        prefix: what to put before a metric's name in a message.
+        stated: metric name to what the record states.
+        computed: metric name to the value that follows from the readouts.
+
+    Raises:
+        DoesNotHold: a number is missing or another.
+    """
+    for name, value in computed.items():
+        if name not in stated:
+            raise DoesNotHold(f"it states no {prefix}{name}")
+        if stated[name].value != value:
+            compare(prefix + name, stated[name].value, value)
+
+
+def compare(name: str, stated: float | None, computed: float | None) -> None:
+    """Checks that a number is stated right; one that does not exist must be stated as None.
+
+    Args:
+        name: what to call the number.
+        stated: what the record says.
+        computed: what follows from the readouts.
+
+    Raises:
+        DoesNotHold: they differ by more than rounding.
+    """
+    if stated is None or computed is None:
+        agrees = stated is computed
+    else:
+        agrees = abs(stated - computed) <= ROUNDING * max(1, abs(computed))
+    if not agrees:
+        raise DoesNotHold.mismatch(name, stated, computed)

@@ -1,15 +1,11 @@
-"""Records and readouts on disk.
+"""Records: what one measurement was of, and what came of it, as one immutable JSON file.
 
-A record is one immutable JSON file: one (task, case, method, parameters, seed) measured. Beside it
-lies its readout, from which every metric in it follows. Layout under a results folder:
-
-    <task name>/<method>/<case>-seed<k>-<parameters>.json and .npz
-    <task name>/golds/<key>.npz, the readouts of the golds that the records were scored against
-
-Nothing here imports torch.
+A record has two parts. The head says of what, by which code and where it was measured. The outcome
+says what came of it. Two measurements are the same when their heads are equal, so a new field of
+the head is part of that identity.
 """
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge
 from pydantic import BaseModel, ConfigDict
@@ -17,7 +13,6 @@ from pydantic import BaseModel, ConfigDict
 from mubench._util.hashing import digest
 
 Status = Literal["ok", "error", "diverged", "timeout"]
-STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 class _Part(BaseModel):
@@ -28,107 +23,211 @@ class Metric(_Part):
     """A measured number and the count behind it."""
 
     value: float
-    """Unrounded. Fractions; `delta` and `delta_signed` in percentage points."""
+    """Unrounded. A fraction or a distance; `delta` and `delta_signed` in percentage points."""
     count: int
-    """Samples, or for a mean over golds the samples of each."""
+    """Samples behind the value; for a mean over golds, the samples of each gold. In a floor:
+    ordered pairs of golds."""
     stderr: float | None = None
-    """Standard error over the samples, paired where two models are compared."""
+    """Standard error over the samples, in the unit of the value, paired where two models are
+    compared. It does not cover the spread between seeds. None where the value is no mean over
+    samples."""
 
 
 class GoldReference(_Part):
     """A gold that a record was scored against."""
 
     key: str
-    """Hash of everything that determines the gold."""
+    """Hash of everything that determines the gold's weights."""
     seed: int
+    """Seed of the gold's training."""
     readout_sha256: str
+    """SHA-256 of the gold's readout as it lies beside the records."""
+
+
+class Usage(_Part):
+    """What a run of a method used, as counted and timed by the harness."""
+
+    seconds: float = 0.0
+    """Wall-clock seconds around `unlearn()` alone, with the device synchronised before and
+    after."""
+    forward_samples: Annotated[int, Ge(0)] = 0
+    """Samples that passed forward through any network of the problem."""
+    backward_samples: Annotated[int, Ge(0)] = 0
+    """Samples among them that passed with gradients on."""
+    peak_memory_bytes: Annotated[int, Ge(0)] = 0
+    """Most memory in use: of the device's allocator on CUDA, of the whole process on the CPU."""
 
 
 class Cost(_Part):
-    """What unlearning took."""
+    """What unlearning took, beside what retraining takes."""
 
     seconds: float
-    """The runner's clock around `unlearn()` alone, the device synchronised before and after."""
+    """As in `Usage`."""
     retrain_seconds: float
-    """The whole recipe on this device with these threads, extrapolated from steps timed just before
-    and just after the method ran."""
+    """Seconds of the whole recipe on this device with these threads.
+
+    The harness extrapolates them from training steps timed just before and just after the
+    method."""
     epochs_equivalent: float
-    """(forward samples + 2 x backward samples) / 3 |D|: comparable across machines."""
+    """(forward samples + 2 x backward samples) / 3 |D|, which compares across machines."""
     retrain_epochs_equivalent: float
-    """The same for retraining."""
+    """The same measure for retraining on D_r."""
     forward_samples: int
+    """As in `Usage`."""
     backward_samples: int
+    """As in `Usage`."""
     peak_memory_bytes: int
-    """Of the device's allocator on CUDA, of the whole process on the CPU."""
+    """As in `Usage`."""
+
+    @classmethod
+    def of(
+        cls,
+        usage: Usage,
+        *,
+        retrain_seconds: float,
+        epochs: int,
+        num_forget: int,
+        num_retain: int,
+    ) -> Self:
+        """The cost of a run.
+
+        Args:
+            usage: what the run used.
+            retrain_seconds: seconds that retraining takes here.
+            epochs: passes of the original's recipe.
+            num_forget: samples in D_f.
+            num_retain: samples in D_r.
+        """
+        num_train = num_forget + num_retain
+        return cls(
+            **usage.model_dump(),
+            retrain_seconds=retrain_seconds,
+            epochs_equivalent=epochs_equivalent(
+                usage.forward_samples, usage.backward_samples, num_train
+            ),
+            retrain_epochs_equivalent=retrain_epochs_equivalent(epochs, num_retain, num_train),
+        )
+
+    def is_over(self, budget: float) -> bool:
+        """True if the method spent more than its budget, a share of the cost of retraining."""
+        return self.epochs_equivalent > budget * self.retrain_epochs_equivalent
 
 
-class Record(_Part):
-    """One (task, case, method, parameters, seed) measured."""
+def epochs_equivalent(forward_samples: int, backward_samples: int, num_train: int) -> float:
+    """Cost in passes over D, where a forward pass counts a third of forward and backward.
+
+    Args:
+        forward_samples: samples that passed forward.
+        backward_samples: samples that passed backward.
+        num_train: |D|.
+    """
+    return (forward_samples + 2 * backward_samples) / (3 * num_train)
+
+
+def retrain_epochs_equivalent(epochs: int, num_retain: int, num_train: int) -> float:
+    """Cost of retraining on D_r in passes over D.
+
+    Args:
+        epochs: passes of the recipe over D_r.
+        num_retain: |D_r|.
+        num_train: |D|.
+    """
+    return epochs * num_retain / num_train
+
+
+class RecordHead(_Part):
+    """Of what, by which code and where a cell is measured: the identity of a measurement."""
 
     schema_version: Literal[1] = 1
     task: str
     """`name@version`."""
     spec_sha: str
+    """SHA-256 of the task's spec without its prose."""
     data_fingerprint: str
+    """SHA-256 of the data set's content."""
     case: str
+    """Id of the forget set, such as `cat-100`."""
     forget_sha256: str
     """Identity of D_f by content."""
     method: str
+    """Name of the method."""
     distribution: str | None
-    """The package the method came in; None: a file or module of the user's."""
+    """The package that the method came in. None: a file or module of the user's."""
     distribution_version: str | None
+    """The version of that package."""
     source_sha256: str
-    """Of the method's source file, and of those of its distribution that it imports."""
+    """SHA-256 of the method's source file and of those of its distribution that it imports."""
     harness_sha256: str
-    """Of the harness's files that take part in measuring: other code, another measurement."""
+    """SHA-256 of the harness's files that take part in measuring."""
     requires: tuple[str, ...]
-    """The access it declared; anything else would have raised."""
+    """The access that the method declared; touching anything else would have raised."""
     control: bool
-    """Controls are listed and never ranked."""
+    """True for a control, which is listed and never ranked."""
     parameters: dict[str, Any]
-    """All of them, defaults included."""
+    """All parameters of the method, defaults included."""
     seed: int
-    status: Status
+    """Seed of the run."""
     isolated: bool = False
-    """Whether it ran in a process of its own, golds and scored data out of its reach."""
-    error: str | None = None
-    """For another status than `ok`: what happened, in a line."""
-    metrics: dict[str, Metric] = {}
-    floor: dict[str, Metric] = {}
-    """The golds scored against each other; empty when the task has a single gold."""
-    golds: tuple[GoldReference, ...] = ()
-    readout_sha256: str | None = None
-    reports: dict[str, list[float] | list[bool]] = {}
-    """Predictions per sample of D_f that the method handed in."""
-    cost: Cost | None = None
+    """True if the method ran in a process of its own, golds and scored data out of its reach."""
     budget: float
-    """Most a method may spend, as a share of the retraining cost."""
-    flags: tuple[str, ...] = ()
-    """What a reader must know: `over-budget`, `no-op`, ..."""
+    """Most that a method may spend, as a share of the cost of retraining."""
     device: str
+    """The maker's name of the GPU or of the processor."""
     threads: Annotated[int, Ge(1)]
+    """Threads of the CPU that the method had."""
     precision: str
-    """In which the recipe trains; scoring is always float32."""
+    """The precision in which the recipe trains. Scoring is always float32."""
     versions: dict[str, str]
-    git_revision: str | None
-    started_at: str
-    """UTC, ISO 8601."""
+    """Python and the packages that take part: name to version."""
+
+    @property
+    def parameters_id(self) -> str:
+        """The parameters in eight letters, as in the names of files."""
+        return digest(self.parameters)[:8]
 
     @property
     def stem(self) -> str:
-        """File name of the record and its readout, without suffix."""
-        return f"{self.case}-seed{self.seed}-{digest(self.parameters)[:8]}"
+        """File name of the record and of its readout, without suffix."""
+        return f"{self.case}-seed{self.seed}-{self.parameters_id}"
 
-    def measures_the_same_as(self, other: "Record") -> bool:
-        """Whether measuring again would give the same numbers: same inputs, code and device."""
-        ignored = {
-            "metrics", "floor", "readout_sha256", "reports", "cost", "flags", "started_at",
-            "status", "error", "golds", "git_revision",
-        }  # fmt: skip
-        mine, its = self.model_dump(exclude=ignored), other.model_dump(exclude=ignored)
-        return mine == its
+    @property
+    def code(self) -> tuple[str | None, str | None, str]:
+        """The method's distribution, its version, and the SHA-256 of the method's source."""
+        return self.distribution, self.distribution_version, self.source_sha256
 
 
-def epochs_equivalent(forward_samples: int, backward_samples: int, num_train: int) -> float:
-    """Cost in passes over D: a forward pass is a third of forward and backward."""
-    return (forward_samples + 2 * backward_samples) / (3 * num_train)
+class Record(RecordHead):
+    """One (task, case, method, parameters, seed) measured: a head and what came of it."""
+
+    status: Status
+    """`ok`, or how the run failed."""
+    error: str | None = None
+    """What happened, in a line, for a status other than `ok`."""
+    metrics: dict[str, Metric] = {}
+    """Every metric of the unlearned model; empty for a run that failed."""
+    floor: dict[str, Metric] = {}
+    """The golds scored against each other; empty when the task has a single gold."""
+    golds: tuple[GoldReference, ...] = ()
+    """The golds that the metrics are against."""
+    readout_sha256: str | None = None
+    """SHA-256 of the readout beside the record."""
+    reports: dict[str, list[float] | list[bool]] = {}
+    """Predictions that the method handed in, one per sample of D_f."""
+    cost: Cost | None = None
+    """What the run took."""
+    flags: tuple[str, ...] = ()
+    """What a reader must know before believing the record: see `mubench.record.flags`."""
+    git_revision: str | None
+    """Revision of the checkout that the harness ran from."""
+    started_at: str
+    """UTC, ISO 8601."""
+
+    @classmethod
+    def of(cls, head: RecordHead, **outcome: Any) -> Self:
+        """A record of this head with these fields of an outcome."""
+        return cls(**{name: getattr(head, name) for name in RecordHead.model_fields}, **outcome)
+
+    @property
+    def head(self) -> RecordHead:
+        """The head alone: equal heads are the same measurement."""
+        return RecordHead(**{name: getattr(self, name) for name in RecordHead.model_fields})

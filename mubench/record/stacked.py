@@ -1,48 +1,48 @@
-"""The numbers that pages print, computed for many models of one case at once.
+"""The arithmetic of the metrics, for many models of one case at once.
 
-`metrics.score` is the definition; this is the same arithmetic on stacked arrays, some hundred times
-faster on thousands of readouts. A test holds the two together. Membership inference, the scores of
-per-sample reports and most standard errors are left to `metrics.score`.
+Every metric that is a mean over samples, or that follows from accuracies, is computed here on
+stacked arrays: for one model by `mubench.record.metrics`, for thousands by the readers of records.
 
-A readout is read here without its test logits, nine tenths of its bytes: the test predictions
-beside them are what accuracy is counted from.
-
-Suffixes: R models, G golds, N forget samples, M test samples, K classes.
+Shape suffixes: R models, G golds, N forget samples, M test samples, K classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import rel_entr, softmax
 
 from mubench._util.arrays import Bools, Floats, Ints
 
-from .metrics import constant_guess, js_divergence, l2_distance
 from .readout import Arrays
+
+T = TypeVar("T")
 
 BANDED = ("delta_signed", "activation_distance", "label_accuracy", "label_gain")
 """Metrics whose standard error over samples is computed too."""
 
 
 @dataclass(frozen=True, eq=False)
-class Models:
+class StackedReadouts:
     """R models of one case, as far as they are compared."""
 
     predictions_RN: Ints
+    """Predicted classes on D_f, (R, N)."""
     right_RN: Bools
-    """Where on D_f each is right."""
+    """True where a model is right on D_f, (R, N)."""
     probs_RNK: Floats
-    """Softmax outputs on D_f."""
+    """Softmax outputs on D_f, (R, N, K)."""
     test_right_RM: Bools
+    """True where a model is right on the test set, (R, M)."""
     accuracies_R3: Floats
-    """On the forget, the retain and the test set."""
+    """Fractions right on the forget, the retain and the test set, (R, 3)."""
     retain_total: int
+    """Samples in D_r."""
 
     @classmethod
-    def of(cls, readouts: Sequence[Arrays]) -> "Models":
-        """Stacks readouts of the same case."""
+    def of(cls, readouts: Sequence[Arrays]) -> "StackedReadouts":
+        """Stacks the arrays of at least one readout, all of one case."""
         logits_RNK = np.stack([r["forget_logits"] for r in readouts])
         predictions_RN = logits_RNK.argmax(axis=2)
         right_RN = predictions_RN == readouts[0]["forget_labels"]
@@ -59,17 +59,49 @@ class Models:
             retain_total=int(readouts[0]["retain"][1]),
         )
 
-    def __getitem__(self, rows: Sequence[int]) -> "Models":
-        """Some of them."""
+    def __len__(self) -> int:
+        return len(self.right_RN)
+
+    def __getitem__(self, rows: Sequence[int]) -> "StackedReadouts":
+        """The models at these positions."""
         index = list(rows)
-        return Models(
+        return StackedReadouts(
             self.predictions_RN[index], self.right_RN[index], self.probs_RNK[index],
             self.test_right_RM[index], self.accuracies_R3[index], self.retain_total,
         )  # fmt: skip
 
 
-def per_sample(models: Models, golds: Models) -> dict[str, Floats]:
-    """The metrics that are means over the samples of D_f, before the mean: name to (R, N)."""
+def leave_one_out(items: Sequence[T]) -> Iterator[tuple[T, list[T]]]:
+    """Each item together with all the others: how golds are scored against each other."""
+    for position, item in enumerate(items):
+        yield item, [*items[:position], *items[position + 1 :]]
+
+
+def floor_values(golds: StackedReadouts) -> dict[str, tuple[float, ...]]:
+    """What each gold scores against the others, as if that gold were a method.
+
+    Returns:
+        Metric name to one value per gold that has the metric, in the metric's unit. Empty below two
+        golds, because a single gold has nothing to be compared with.
+    """
+    if len(golds) < 2:
+        return {}
+    rows = leave_one_out(range(len(golds)))
+    scored = [recompute(golds[[row]], golds[others])[0] for row, others in rows]
+    names = dict.fromkeys(name for values in scored for name in values)
+    return {n: tuple(float(values[n][0]) for values in scored if n in values) for n in names}
+
+
+def per_sample(models: StackedReadouts, golds: StackedReadouts) -> dict[str, Floats]:
+    """The metrics that are means over the samples of D_f, before the mean.
+
+    `label_gain` is `label_accuracy` less that of the `constant_guess`. The two rise and fall
+    together over samples, so the sample test needs the paired standard error of their difference.
+
+    Returns:
+        Metric name to values, (R, N): `delta_signed` in percentage points, all others as fractions
+        or distances.
+    """
     gold_right_N = golds.right_RN.mean(axis=0)
     agrees_RN = (models.right_RN[:, None] == golds.right_RN).mean(axis=1)
     return {
@@ -83,28 +115,29 @@ def per_sample(models: Models, golds: Models) -> dict[str, Floats]:
     }
 
 
-def recompute(models: Models, golds: Models) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    """The metrics of each model, mean over the golds, as `metrics.score` defines them.
+def recompute(
+    models: StackedReadouts, golds: StackedReadouts
+) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """The metrics of each model, mean over the golds.
 
     Returns:
-        Metric name to values (R,), and for some metrics their standard errors over samples (R,).
+        Metric name to values, (R,), and for the `BANDED` metrics their standard errors over
+        samples, (R,), in the same units.
     """
-    gaps_RG3 = np.abs(models.accuracies_R3[:, None] - golds.accuracies_R3)
     sampled = per_sample(models, golds)
-    ones_R = np.ones(len(models.right_RN))
     values = {name: values_RN.mean(axis=1) for name, values_RN in sampled.items()}
+    ones_R = np.ones(len(models))
     values |= {
-        "delta": 100 * gaps_RG3[:, :, 0].mean(axis=1),
+        **gaps(models, golds),
         "forget_accuracy": models.accuracies_R3[:, 0],
         "retain_accuracy": models.accuracies_R3[:, 1],
         "test_accuracy": models.accuracies_R3[:, 2],
         "gold_forget_accuracy": golds.accuracies_R3[:, 0].mean() * ones_R,
         "gold_test_accuracy": golds.accuracies_R3[:, 2].mean() * ones_R,
         "all_easy_rate": golds.right_RN.mean() * ones_R,
-        "tow": np.prod(1 - gaps_RG3, axis=2).mean(axis=1),
-        "avg_gap": gaps_RG3.mean(axis=(1, 2)),
-        **_balanced(models, golds),
     }
+    if (balanced_R := balanced(models.right_RN, golds.right_RN)) is not None:
+        values["label_balanced_accuracy"] = balanced_R
     count = models.right_RN.shape[1]
     stderrs = {
         name: sampled[name].std(axis=1, ddof=1) / np.sqrt(count) for name in BANDED if count > 1
@@ -112,24 +145,83 @@ def recompute(models: Models, golds: Models) -> tuple[dict[str, Floats], dict[st
     return values, stderrs
 
 
-def leave_one_out(golds: Models) -> list[dict[str, Floats]]:
-    """What `recompute` gives for each gold against the others; of at least two."""
-    rows = range(len(golds.right_RN))
-    return [recompute(golds[[i]], golds[[j for j in rows if j != i]])[0] for i in rows]
+def gaps(models: StackedReadouts, golds: StackedReadouts) -> dict[str, Floats]:
+    """What follows from the gaps between the accuracies of models and golds.
+
+    Returns:
+        `delta` in percentage points, `tow` (Tug-of-War of RUM, arXiv:2406.01257) and `avg_gap` as
+        fractions, each (R,), mean over the golds.
+    """
+    gaps_RG3 = np.abs(models.accuracies_R3[:, None] - golds.accuracies_R3)
+    return {
+        "delta": 100 * gaps_RG3[:, :, 0].mean(axis=1),
+        "tow": np.prod(1 - gaps_RG3, axis=2).mean(axis=1),
+        "avg_gap": gaps_RG3.mean(axis=(1, 2)),
+    }
 
 
-def _over_golds(distance: Any, models: Models, golds: Models) -> Floats:
-    """Mean over golds of a distance between outputs, (R, N); gold by gold to save memory."""
-    total: Floats = sum(distance(models.probs_RNK, probs_NK) for probs_NK in golds.probs_RNK)
-    return total / len(golds.probs_RNK)
+def balanced(easy_RN: Bools, gold_right_GN: Bools) -> Floats | None:
+    """How well guesses find the easy and the hard samples of a gold, both counting alike.
 
+    Args:
+        easy_RN: true where a sample is called easy, (R, N).
+        gold_right_GN: true where a gold is right, (G, N).
 
-def _balanced(models: Models, golds: Models) -> dict[str, Floats]:
-    """Mean of the recalls on a gold's easy and hard samples, over the golds that have both."""
+    Returns:
+        The mean of the recalls on a gold's easy and hard samples, as a fraction, (R,), mean over
+        the golds that have both kinds. None if no gold has both.
+    """
     recalls = [
-        (models.right_RN[:, right_N].mean(axis=1) + 1 - models.right_RN[:, ~right_N].mean(axis=1))
-        / 2
-        for right_N in golds.right_RN
+        (easy_RN[:, right_N].mean(axis=1) + 1 - easy_RN[:, ~right_N].mean(axis=1)) / 2
+        for right_N in gold_right_GN
         if 0 < right_N.mean() < 1
     ]
-    return {"label_balanced_accuracy": np.mean(recalls, axis=0)} if recalls else {}
+    return np.asarray(np.mean(recalls, axis=0), dtype=np.float64) if recalls else None
+
+
+def l2_distance(probs_XK: Floats, others_XK: Floats) -> Floats:
+    """The L2 distance between softmax outputs over K classes, at most the square root of 2.
+
+    Args:
+        probs_XK: outputs of any shape X, which broadcasts.
+        others_XK: the outputs to compare with.
+
+    Source: activation distance, arXiv:2205.08096.
+    """
+    distances_X: Floats = np.linalg.norm(probs_XK - others_XK, axis=-1)
+    return distances_X
+
+
+def js_divergence(probs_XK: Floats, others_XK: Floats) -> Floats:
+    """The Jensen-Shannon divergence between outputs over K classes, in nats.
+
+    Args:
+        probs_XK: outputs of any shape X, which broadcasts.
+        others_XK: the outputs to compare with.
+    """
+    middle_XK = (probs_XK + others_XK) / 2
+    terms_XK = (rel_entr(probs_XK, middle_XK) + rel_entr(others_XK, middle_XK)) / 2
+    return np.asarray(terms_XK.sum(axis=-1), dtype=np.float64)
+
+
+def constant_guess(all_easy_N: Floats) -> Floats:
+    """The label accuracy per sample of the better guess that knows nothing of any sample, (N,).
+
+    The guess calls every sample easy. If the golds are wrong on most of D_f, it calls every sample
+    hard.
+
+    Args:
+        all_easy_N: share of golds that are right on each sample, (N,).
+    """
+    return all_easy_N if all_easy_N.mean() >= 0.5 else 1 - all_easy_N
+
+
+def _over_golds(
+    distance: Callable[[Floats, Floats], Floats], models: StackedReadouts, golds: StackedReadouts
+) -> Floats:
+    """The mean over golds of a distance between outputs, (R, N); gold by gold to save memory."""
+    total: Floats = sum(
+        (distance(models.probs_RNK, probs_NK) for probs_NK in golds.probs_RNK),
+        start=np.zeros(models.right_RN.shape),
+    )
+    return total / len(golds)

@@ -1,20 +1,17 @@
 """One cell: one method on one case with one seed, measured into one record.
 
-The clock runs around `unlearn()` alone, in this process or in one of its own (`isolate`). Golds are
-read only after it has stopped. What a method returns is never run as it is: its weights are checked
-and put into a network that the harness built, and that network is scored.
+The clock runs around `unlearn()` alone, in this process or in one of its own. Golds are read only
+after the clock has stopped. The model that a method returns is never run as it is: its weights are
+checked and put into a network that the harness built, and that network is scored.
 """
 
 import io
-import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -22,41 +19,45 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from mubench._util.cache import Store
-from mubench._util.errors import DoesNotHold
 from mubench._util.files import write_atomic
-from mubench._util.hashing import derive_seed, sha256_of
-from mubench.gold import cached
+from mubench._util.hashing import derive_seed
+from mubench.gold.library import GoldLibrary
 from mubench.gold.loaded import LoadedTask
 from mubench.method.access import GOLD_LABELS
-from mubench.method.discovery import MethodClass
+from mubench.method.discovery import MethodInfo
 from mubench.method.parameters import resolved_parameters
-from mubench.method.problem import Meter, Method
+from mubench.method.problem import Meter, Method, MethodInputs, Problem
 from mubench.record import metrics
-from mubench.record.folder import gold_path, read_record, record_path, write_record
-from mubench.record.readout import Readout, parse_readout, readout_bytes
-from mubench.record.schema import Cost, GoldReference, Metric, Record, epochs_equivalent
-from mubench.run.isolation.host import Described, Isolation, time_limit
+from mubench.record.flags import Flag
+from mubench.record.folder import ResultsFolder
+from mubench.record.readout import StoredReadout
+from mubench.record.schema import Cost, GoldReference, Record, RecordHead
 from mubench.task.spec import Case
 from mubench.training import loop
+from mubench.training.networks import contiguous_tensors
 
-from .execute import BadModelError, Inputs, Outcome, attempt, describe_error
+from .execute import BadModelError, MethodOutcome, describe_error, execute
 from .flags import find_flags
-from .machine import PACKAGES, device_name, git_revision, harness_sha256, peak_memory_bytes
+from .isolation.host import Described, Isolation, time_limit
+from .machine import device_name, git_revision, harness_sha256, versions
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What is to be measured."""
+    """What is to be measured: a method with its parameters, on a case, with a seed."""
 
     case: Case
-    method: MethodClass | Described
-    instance: Method | None  # None: only an isolated process imports the method
+    """The forget set."""
+    method: MethodInfo
+    """The method: `Described` if a process of its own is to run it."""
+    instance: Method | None
+    """The method with its parameters. None: only an isolated process imports the method."""
     seed: int
+    """Seed of the run."""
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """All parameters of the method."""
+        """All parameters of the method, defaults included, as JSON values."""
         if isinstance(self.method, Described):
             return self.method.parameters
         assert self.instance
@@ -64,175 +65,199 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """What to call it in a line."""
+        """What to call the cell in a line."""
         return f"{self.method.name} on {self.case.id}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What a run of a cell left: its record on disk and how it went."""
+class Measurement:
+    """What measuring a cell left."""
 
     record: Record
+    """The record, whatever became of the method."""
     path: Path
-    reused: bool  # the record was there already, made by the same code from the same inputs
-    trace: str = ""  # the traceback of a method that raised
+    """The record's file."""
+    reused: bool
+    """True if the same code had measured the same cell before, so nothing was run."""
+    trace: str = ""
+    """The traceback of a method that raised."""
 
 
 def measure(
-    loaded: LoadedTask,
-    store: Store,
+    library: GoldLibrary,
     cell: Cell,
-    results: Path,
+    results: ResultsFolder,
     *,
     again: bool = False,
     save_weights: Path | None = None,
     isolation: Isolation | None = None,
-) -> Measured:
-    """Measures a cell and writes its record; original and golds must be cached.
+) -> Measurement:
+    """Measures a cell and writes its record; the original and the golds must be cached.
 
     Args:
-        loaded: the task with its data.
-        store: the cache.
+        library: the task with its data and its models.
         cell: what to measure.
-        results: folder of records.
-        again: measure even if the same code has measured the same cell before.
+        results: where records go.
+        again: True to measure even if the same code has measured the same cell before.
         save_weights: where to put the unlearned model's weights as safetensors, if anywhere.
         isolation: where to run a cell whose method is only described.
 
     Returns:
-        The record, whatever became of the method: one that raises has a status that says so.
+        The measurement. A method that raises has a record whose status says so.
     """
-    record = blank_record(loaded, cell)
-    path = record_path(results, record)
-    if not again and not save_weights and (found := earlier(path, record)):
-        return Measured(found, path, reused=True)
-
-    inputs = _inputs(loaded, store, cell)
-    step_seconds = _time_steps(loaded)
-    if isinstance(cell.method, Described):
-        assert isolation
-        retrain_seconds = median(step_seconds) * _retrain_steps(loaded, cell.case)
-        limit_seconds = time_limit(record.budget, retrain_seconds)
-        outcome = isolation.run(cell.method, inputs, limit_seconds)
-    else:
-        assert cell.instance
-        outcome = _attempt_here(cell.instance, inputs)
-    step_seconds += _time_steps(loaded)
+    head = head_of(library.loaded, cell)
+    if not again and not save_weights and (found := results.earlier(head)):
+        return Measurement(found, results.record(head), reused=True)
+    started_at = datetime.now(UTC).isoformat(timespec="seconds")
+    outcome, retrain_seconds = _run(library, cell, head, isolation)
     if outcome.printed:
         sys.stderr.write(outcome.printed)
-    unlearned = _accept(loaded, outcome)
-
-    cost = _cost(loaded, cell.case, outcome, median(step_seconds))
-    flags = list(outcome.flags)
-    if cost.epochs_equivalent > record.budget * cost.retrain_epochs_equivalent:
-        flags.append("over-budget")
-    record = record.model_copy(
-        update={
-            "status": outcome.status,
-            "error": outcome.error,
-            "cost": cost,
-            "flags": tuple(flags),
-        }
-    )
-    content = None
+    unlearned = _accept(library.loaded, outcome)
+    cost = _cost(library.loaded, cell.case, outcome, retrain_seconds)
+    flags = outcome.flags + (Flag.OVER_BUDGET,) * cost.is_over(head.budget)
+    scored: dict[str, Any] = {"flags": flags}
+    stored: StoredReadout | None = None
+    golds: Sequence[StoredReadout] = ()
     if unlearned is not None:
         try:
-            readout = loaded.readout(unlearned, cell.case)
-        except loop.Diverged as bad:  # finite weights, infinite outputs
-            record = record.model_copy(update={"status": "diverged", "error": str(bad)})
+            readout = library.loaded.readout(unlearned, cell.case)
+        except loop.Diverged as error:  # finite weights can give infinite outputs
+            outcome.status, outcome.error = "diverged", str(error)
         else:
-            content = readout_bytes(readout)
-            record = _score(loaded, store, cell, record, unlearned, readout, content,
-                            outcome.reports, results)  # fmt: skip
+            stored = StoredReadout.of(readout, "the readout of the unlearned model")
+            golds = library.readouts(cell.case)
+            scored = _score(library, cell.case, unlearned, stored, golds, outcome.reports, flags)
             if save_weights:
-                _save_weights(unlearned, save_weights)
-    written = write_record(results, record, content)
-    return Measured(record, written, reused=False, trace=outcome.trace)
+                content = safetensors.torch.save(contiguous_tensors(unlearned.state_dict()))
+                write_atomic(save_weights, content)
+    record = Record.of(
+        head,
+        status=outcome.status,
+        error=outcome.error,
+        cost=cost,
+        git_revision=git_revision(),
+        started_at=started_at,
+        **scored,
+    )
+    for path, gold in zip(results.golds(record), golds, strict=True):
+        write_atomic(path, gold.content)
+    path = results.write(record, stored.content if stored else None)
+    return Measurement(record, path, reused=False, trace=outcome.trace)
 
 
-def write_note(record: Record, path: Path, text: str) -> Path:
-    """Puts what happened beside the record of a failure; away with it where there is none."""
-    note = path.with_suffix(".traceback.txt")
-    if record.status == "ok":
-        note.unlink(missing_ok=True)
+def head_of(loaded: LoadedTask, cell: Cell, threads: int | None = None) -> RecordHead:
+    """Of what, by which code and where a cell is measured, known before it is.
+
+    Args:
+        loaded: the task.
+        cell: what is measured.
+        threads: of the CPU, for the method. None: those that this process has.
+    """
+    task, method = loaded.task, cell.method
+    return RecordHead(
+        task=task.id,
+        spec_sha=task.spec_sha,
+        data_fingerprint=loaded.data.fingerprint,
+        case=cell.case.id,
+        forget_sha256=loaded.forget_sha256(cell.case),
+        method=method.name,
+        distribution=method.distribution,
+        distribution_version=method.distribution_version,
+        source_sha256=method.source_sha256,
+        harness_sha256=harness_sha256(),
+        requires=tuple(sorted(method.requires)),
+        control=method.control,
+        parameters=cell.parameters,
+        seed=cell.seed,
+        isolated=isinstance(method, Described),
+        budget=task.measure.budget,
+        device=device_name(loaded.device),
+        threads=threads or torch.get_num_threads(),
+        precision=task.train.precision,
+        versions=versions(),
+    )
+
+
+def failed_record(head: RecordHead, outcome: MethodOutcome) -> Record:
+    """The record of a measurement that broke off before there was anything to score."""
+    return Record.of(
+        head,
+        status=outcome.status,
+        error=outcome.error,
+        git_revision=git_revision(),
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _run(
+    library: GoldLibrary, cell: Cell, head: RecordHead, isolation: Isolation | None
+) -> tuple[MethodOutcome, float]:
+    """Runs the method; returns what it left, and the seconds that retraining takes here.
+
+    Training steps are timed just before and just after, with the threads that the method gets.
+    """
+    loaded = library.loaded
+    inputs = _inputs(library, cell)
+    step_seconds = loaded.time_steps()
+    if isinstance(cell.method, Described):
+        assert isolation, "a method that is only described needs a place to run"
+        limit = time_limit(head.budget, loaded.retrain_seconds(step_seconds, cell.case))
+        outcome = isolation.run(cell.method, inputs, limit)
     else:
-        write_atomic(note, f"{text or record.error}\n".encode())
-    return note
+        assert cell.instance
+        outcome = _run_here(cell.instance, inputs)
+    step_seconds += loaded.time_steps()
+    return outcome, loaded.retrain_seconds(step_seconds, cell.case)
 
 
-def earlier(path: Path, record: Record) -> Record | None:
-    """The whole record of a success that lies there and measures the same, if any."""
-    if not path.is_file():
-        return None
-    try:
-        found = read_record(path)
-        readout = path.with_suffix(".npz").read_bytes()
-    except (DoesNotHold, OSError):
-        return None
-    whole = found.status == "ok" and sha256_of(readout) == found.readout_sha256
-    return found if whole and found.measures_the_same_as(record) else None
+def _run_here(method: Method, inputs: MethodInputs) -> MethodOutcome:
+    meter, printed = Meter(), io.StringIO()
+    problem = Problem(inputs, meter)
+    # Because stdout is for data only, what a method prints there goes to stderr afterwards.
+    with redirect_stdout(printed):
+        outcome = execute(method, problem, meter)
+    outcome.printed = printed.getvalue()
+    return outcome
 
 
-def _inputs(loaded: LoadedTask, store: Store, cell: Cell) -> Inputs:
-    requires = cell.method.requires
+def _inputs(library: GoldLibrary, cell: Cell) -> MethodInputs:
+    loaded, requires = library.loaded, cell.method.requires
     forget, retain = loaded.split(cell.case)
     access: dict[str, Any] = {"forget": forget, "retain": retain}
-    if "holdout" in requires:  # a copy, as the others are: the next method gets it as it was
+    if "holdout" in requires:  # a copy, as the others are, so that the next method gets it whole
         access["holdout"] = loaded.holdout[torch.arange(len(loaded.holdout))]
     if "training_log" in requires:
-        access["training_log"] = cached.training_log(store, loaded.original)
+        access["training_log"] = library.training_log()
     if GOLD_LABELS in requires:
-        access[GOLD_LABELS] = _gold_labels(loaded, store, cell.case)
-    return Inputs(
-        original=cached.load_weights(loaded, store, loaded.original).state_dict(),
+        access[GOLD_LABELS] = _gold_labels(library, cell.case)
+    return MethodInputs(
+        original=library.original().state_dict(),
         access={name: access[name] for name in requires},
         requires=requires,
         num_forget=len(forget),
-        num_classes=len(loaded.data.class_names),
-        channels=loaded.train.images.shape[1],
+        architecture=loaded.architecture,
         data=loaded.task.data,
-        model=loaded.task.model,
         recipe=loaded.task.train,
         seed=derive_seed("method seed", cell.seed),
         device=loaded.device,
     )
 
 
-def _gold_labels(loaded: LoadedTask, store: Store, case: Case) -> Tensor:
-    right = [
-        torch.from_numpy(parse_readout(cached.gold_readout(loaded, store, ref), ref.label)
-                         .forget_right_N)
-        for ref in loaded.golds(case)
-    ]  # fmt: skip
-    return torch.stack(right).float().mean(0).gt(0.5).to(loaded.device)
+def _gold_labels(library: GoldLibrary, case: Case) -> Tensor:
+    """Bool (N,): true where most golds are right on a sample of D_f."""
+    right_GN = np.stack([gold.readout.forget_right_N for gold in library.readouts(case)])
+    labels = torch.from_numpy(right_GN).float().mean(0).gt(0.5)
+    return labels.to(library.loaded.device)
 
 
-def _time_steps(loaded: LoadedTask) -> list[float]:
-    """Seconds of a few training steps, on this device with the threads that methods get."""
-    return loop.step_seconds(loaded.fresh(0), loaded.train, loaded.task.train, loaded.pipeline)
-
-
-def _attempt_here(method: Method, inputs: Inputs) -> Outcome:
-    device, meter, printed = inputs.device, Meter(), io.StringIO()
-    problem = inputs.problem(meter)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    # stdout is for data only: what a method prints there is not ours to pass on as such
-    with redirect_stdout(printed):
-        outcome = attempt(method, problem, meter)
-    outcome.peak_memory_bytes = peak_memory_bytes(device)
-    outcome.printed = printed.getvalue()
-    return outcome
-
-
-def _accept(loaded: LoadedTask, outcome: Outcome) -> nn.Module | None:
-    """The network to be scored; None, and the outcome says why, where there is nothing to score."""
+def _accept(loaded: LoadedTask, outcome: MethodOutcome) -> nn.Module | None:
+    """The network to be scored. None if there is none, and the outcome then says why."""
     if outcome.weights is None:
         return None
     try:
         model = _rebuild(loaded, outcome.weights)
-    except BadModelError as bad:
-        outcome.status, outcome.error = "error", describe_error(bad)
+    except BadModelError as error:
+        outcome.status, outcome.error = "error", describe_error(error)
         return None
     if not all(bool(value.isfinite().all()) for value in model.state_dict().values()):
         outcome.status, outcome.error = "diverged", "the returned weights are not all finite"
@@ -244,7 +269,7 @@ def _rebuild(loaded: LoadedTask, given: Mapping[str, Tensor]) -> nn.Module:
     """A network of the harness's own with the returned weights.
 
     Raises:
-        BadModelError: other names, shapes or dtypes than the original's.
+        BadModelError: names, shapes or dtypes differ from the original's.
     """
     model = loaded.fresh(0)
     expected = model.state_dict()
@@ -264,97 +289,37 @@ def _rebuild(loaded: LoadedTask, given: Mapping[str, Tensor]) -> nn.Module:
     return model.to(memory_format=torch.channels_last).eval()
 
 
-def _save_weights(model: nn.Module, path: Path) -> None:
-    tensors = {
-        name: value.cpu().clone(memory_format=torch.contiguous_format)
-        for name, value in model.state_dict().items()
-    }
-    write_atomic(path, safetensors.torch.save(tensors))
-
-
-def _retrain_steps(loaded: LoadedTask, case: Case) -> int:
-    recipe = loaded.task.train
-    num_retain = len(loaded.train) - len(loaded.forget_indices(case))
-    return loop.num_batches(num_retain, recipe.batch_size) * recipe.epochs
-
-
-def _cost(loaded: LoadedTask, case: Case, outcome: Outcome, seconds_per_step: float) -> Cost:
-    num_train = len(loaded.train)
-    num_retain = num_train - len(loaded.forget_indices(case))
-    return Cost(
-        seconds=outcome.seconds,
-        retrain_seconds=seconds_per_step * _retrain_steps(loaded, case),
-        epochs_equivalent=epochs_equivalent(
-            outcome.forward_samples, outcome.backward_samples, num_train
-        ),
-        retrain_epochs_equivalent=loaded.task.train.epochs * num_retain / num_train,
-        forward_samples=outcome.forward_samples,
-        backward_samples=outcome.backward_samples,
-        peak_memory_bytes=outcome.peak_memory_bytes,
+def _cost(loaded: LoadedTask, case: Case, outcome: MethodOutcome, retrain_seconds: float) -> Cost:
+    num_forget = len(loaded.forget_indices(case))
+    return Cost.of(
+        outcome.usage,
+        retrain_seconds=retrain_seconds,
+        epochs=loaded.task.train.epochs,
+        num_forget=num_forget,
+        num_retain=len(loaded.train) - num_forget,
     )
 
 
 def _score(
-    loaded: LoadedTask,
-    store: Store,
-    cell: Cell,
-    record: Record,
+    library: GoldLibrary,
+    case: Case,
     unlearned: nn.Module,
-    readout: Readout,
-    content: bytes,
+    stored: StoredReadout,
+    golds: Sequence[StoredReadout],
     reports: Mapping[str, np.ndarray[Any, Any]],
-    results: Path,
-) -> Record:
-    refs = loaded.golds(cell.case)
-    contents = [cached.gold_readout(loaded, store, ref) for ref in refs]
-    readouts = [parse_readout(c, ref.label) for c, ref in zip(contents, refs, strict=True)]
-    scores = metrics.score(readout, readouts, reports)
-    original = cached.load_weights(loaded, store, loaded.original)
-    flags = find_flags(unlearned, original, readout, readouts)
-    references = tuple(
-        GoldReference(key=ref.key, seed=ref.seed, readout_sha256=sha256_of(c))
-        for ref, c in zip(refs, contents, strict=True)
-    )
-    scored = record.model_copy(
-        update={
-            "metrics": {name: Metric(**asdict(s)) for name, s in scores.items()},
-            "floor": {name: Metric(**asdict(s)) for name, s in metrics.floor(readouts).items()},
-            "flags": (*record.flags, *flags),
-            "golds": references,
-            "readout_sha256": sha256_of(content),
-            "reports": {name: values.tolist() for name, values in reports.items()},
-        }
-    )
-    for reference, gold_content in zip(references, contents, strict=True):
-        write_atomic(gold_path(results, scored, reference), gold_content)
-    return scored
-
-
-def blank_record(loaded: LoadedTask, cell: Cell) -> Record:
-    """The record of a cell before it is measured: what it is of, made by which code, where."""
-    task, method = loaded.task, cell.method
-    return Record(
-        task=task.id,
-        spec_sha=task.spec_sha,
-        data_fingerprint=loaded.data.fingerprint,
-        case=cell.case.id,
-        forget_sha256=loaded.forget_sha256(cell.case),
-        method=method.name,
-        distribution=method.distribution,
-        distribution_version=method.version,
-        source_sha256=method.source_sha,
-        harness_sha256=harness_sha256(),
-        requires=tuple(sorted(method.requires)),
-        control=method.is_control,
-        parameters=cell.parameters,
-        seed=cell.seed,
-        status="ok",
-        isolated=isinstance(method, Described),
-        budget=task.measure.budget,
-        device=device_name(loaded.device),
-        threads=torch.get_num_threads(),
-        precision=task.train.precision,
-        versions={"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-        git_revision=git_revision(),
-        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
+    flags: tuple[str, ...],
+) -> dict[str, Any]:
+    """The fields of a record that follow from the readouts, by name."""
+    own, others = stored.readout, [gold.readout for gold in golds]
+    found = find_flags(unlearned, library.original(), own, others)
+    return {
+        "metrics": metrics.score(own, others, reports),
+        "floor": metrics.floor(others),
+        "golds": tuple(
+            GoldReference(key=ref.key, seed=ref.seed, readout_sha256=gold.sha256)
+            for ref, gold in zip(library.loaded.golds(case), golds, strict=True)
+        ),
+        "readout_sha256": stored.sha256,
+        "reports": {name: values_N.tolist() for name, values_N in reports.items()},
+        "flags": (*flags, *found),
+    }

@@ -1,8 +1,4 @@
-"""What a reader must know of a result before believing it: flags of a record.
-
-None of them is a verdict. A control is a no-op on purpose; a method that changes nothing but batch
-norm's statistics may say so in its paper. The leaderboard shows them.
-"""
+"""Finding the flags of a record: what a reader must know of an unlearned model."""
 
 from collections.abc import Sequence
 
@@ -11,45 +7,45 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mubench.record.flags import Flag
 from mubench.record.readout import Readout
 
 SAME_LOGITS = 0.01
-"""Largest distance between the logits of two copies of one model, as a share of their size. Devices
-and rounding move logits by less; two trainings from other seeds are further apart by far."""
+"""Largest distance between the logits of two copies of one model, as a share of the logits' size.
+
+Devices and rounding move logits by less. Two trainings from other seeds are much further apart."""
 
 
 def find_flags(
     unlearned: nn.Module, original: nn.Module, readout: Readout, golds: Sequence[Readout]
-) -> list[str]:
+) -> list[Flag]:
     """What is suspicious about an unlearned model.
 
     Args:
         unlearned: the scored network.
         original: the network that the method was given, as it was then.
-        readout: of `unlearned`.
+        readout: the readout of the scored network.
         golds: readouts of the case's golds.
 
     Returns:
-        Any of `no-op` (no weight was changed), `bn-only` (nothing but batch norm's statistics),
-        `one-class` (all test images are predicted to be of one class), and `gold-copy` (it is one
-        of the golds: equal weights give equal logits, and golds whose weights are not here, only
-        their readouts, are recognised too).
+        Any of `no-op`, `bn-only`, `one-class` and `gold-copy`. A copy of a gold is recognised by
+        its logits, because the weights of a gold need not be here.
     """
     found = []
     changed = changed_weights(unlearned, original)
     if not changed:
-        found.append("no-op")
+        found.append(Flag.NO_OP)
     elif changed <= batch_norm_statistics(original):
-        found.append("bn-only")
+        found.append(Flag.BN_ONLY)
     if len(np.unique(readout.test_predictions_M)) == 1:
-        found.append("one-class")
+        found.append(Flag.ONE_CLASS)
     if any(_same_model(readout, gold) for gold in golds):
-        found.append("gold-copy")
+        found.append(Flag.GOLD_COPY)
     return found
 
 
 def changed_weights(model: nn.Module, original: nn.Module) -> set[str]:
-    """Names of the parameters and buffers that are not equal, bit for bit."""
+    """Names of the parameters and buffers in which two models are not equal, bit for bit."""
     before = original.state_dict()
     return {
         name for name, value in model.state_dict().items() if not torch.equal(value, before[name])

@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -20,19 +21,21 @@ TAKES_PART = (
     "_util/files.py",
     "_util/hashing.py",
     "_util/messages.py",
-    "gold/cached.py",
     "gold/identity.py",
+    "gold/library.py",
     "gold/loaded.py",
     "method/access.py",
     "method/discovery.py",
     "method/parameters.py",
     "method/problem.py",
     "method/source.py",
+    "record/flags.py",
     "record/folder.py",
     "record/membership.py",
     "record/metrics.py",
     "record/readout.py",
     "record/schema.py",
+    "record/stacked.py",
     "run/cell.py",
     "run/execute.py",
     "run/flags.py",
@@ -58,6 +61,11 @@ A change of any other file, such as the page, leaves every record current. A tes
 what this module and the isolated process import."""
 
 PACKAGES = ("mubench", "torch", "torchvision", "timm", "numpy", "scikit-learn", "scipy")
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that take part in measuring: name to version."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 
 @cache

@@ -1,37 +1,43 @@
 """Measuring published records again, to see whether the code gives what they say.
 
-Other processors round otherwise, and training magnifies that: a rerun is no copy. It must agree as
-far as golds agree among themselves and the samples can tell, and cost about the same.
+Other processors round otherwise, and training magnifies that, so a rerun is no copy. A rerun must
+agree as far as golds agree among themselves and the samples can tell, and cost about the same.
 """
 
 import ast
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mubench._util.arrays import Floats
-from mubench._util.cache import Store
 from mubench._util.errors import UserError
 from mubench._util.hashing import sha256_of
-from mubench.gold.loaded import LoadedTask
+from mubench.gold.library import GoldLibrary
 from mubench.method.discovery import slug
-from mubench.record import metrics
 from mubench.record.check import Checked
-from mubench.record.folder import SOURCE, gold_path, record_path
-from mubench.record.readout import Readout, parse_readout
+from mubench.record.folder import SOURCE, ResultsFolder
+from mubench.record.readout import Arrays, read_arrays
 from mubench.record.schema import Record
-from mubench.run.isolation.host import Described, Isolation
+from mubench.record.stacked import StackedReadouts, leave_one_out, per_sample
 
 from .cell import Cell, measure
+from .isolation.host import Described, Isolation
 
 COST_RATIO = 1.5
-"""Most by which the epochs-equivalent may differ: a method may stop when it is satisfied."""
+"""Most by which the epochs-equivalent may differ, because a method may stop when it is
+satisfied."""
 
 
 def choose(results: Path, checked: Sequence[Checked], count: int) -> list[Record]:
-    """Records to be measured again: by hash, so that neither side picks them."""
+    """Records to be measured again, chosen by hash so that neither side picks them.
+
+    Args:
+        results: folder of the records.
+        checked: the records to choose from.
+        count: how many to choose.
+    """
 
     def rank(item: Checked) -> str:
         return sha256_of((results / item.file).read_bytes())
@@ -40,57 +46,55 @@ def choose(results: Path, checked: Sequence[Checked], count: int) -> list[Record
 
 
 def remeasure(
-    results: Path, record: Record, loaded: LoadedTask, store: Store, isolation: Isolation
+    results: Path, record: Record, library: GoldLibrary, isolation: Isolation
 ) -> list[str]:
     """Runs a record's method once more and compares.
 
     Args:
-        results: where the record, its readout and its golds' are.
-        record: that holds.
-        loaded: its task; original and golds must be cached.
-        store: the cache.
+        results: folder of the record, of its readout and of its golds' readouts.
+        record: a record that holds.
+        library: the record's task and its models; the original and the golds must be cached.
         isolation: where the method runs.
 
     Returns:
-        A line for each disagreement.
+        One line per disagreement.
 
     Raises:
         UserError: the method that was measured is not here.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        reference = _reference(results, record, Path(folder))
+    published = ResultsFolder(results)
+    with tempfile.TemporaryDirectory() as name:
+        folder = ResultsFolder(Path(name))
+        reference = _reference(published, record, folder.root)
         (method,) = isolation.describe(reference, [record.parameters])
         _check_code(record, method)
-        cell = Cell(loaded.case(record.case), method, None, record.seed)
-        measured = measure(loaded, store, cell, Path(folder), again=True, isolation=isolation)
-        new = measured.record
+        cell = Cell(library.loaded.case(record.case), method, None, record.seed)
+        new = measure(library, cell, folder, again=True, isolation=isolation).record
         if new.status != record.status:
             because = f" ({new.error})" if new.error else ""
             return [f"ends as {new.status}{because}, not {record.status}"]
         if new.status != "ok":
             return []
-        content = measured.path.with_suffix(".npz").read_bytes()
-    old_content = record_path(results, record).with_suffix(".npz").read_bytes()
-    golds = [gold_path(results, record, gold) for gold in record.golds]
+        fresh = _arrays(folder.readout(new))
+    old = _arrays(published.readout(record))
+    golds = StackedReadouts.of([_arrays(path) for path in published.golds(record)])
+    differences = list(_differences(old, fresh, golds))
     assert record.cost and new.cost
     old_cost, new_cost = record.cost.epochs_equivalent, new.cost.epochs_equivalent
-    differences = list(
-        _differences(
-            parse_readout(old_content, "the readout"),
-            parse_readout(content, "the new readout"),
-            [parse_readout(path.read_bytes(), path.name) for path in golds],
-        )
-    )
     if max(old_cost, new_cost) > COST_RATIO * min(old_cost, new_cost):
         differences.append(f"epochs_equivalent is {new_cost:.2f}, stated {old_cost:.2f}")
     return differences
 
 
-def _reference(results: Path, record: Record, folder: Path) -> str:
-    """How to name a record's method; a copy of its file, as the results are hidden from it."""
+def _arrays(path: Path) -> Arrays:
+    return read_arrays(path.read_bytes(), path.name)
+
+
+def _reference(results: ResultsFolder, record: Record, folder: Path) -> str:
+    """How to name a record's method; a copy of its file, because the results are hidden from it."""
     if record.distribution:
         return record.method
-    source = record_path(results, record).with_name(SOURCE)
+    source = results.home(record) / SOURCE
     content = source.read_text(encoding="utf-8")
     for node in ast.parse(content).body:
         if isinstance(node, ast.ClassDef) and slug(node.name) == record.method:
@@ -101,39 +105,40 @@ def _reference(results: Path, record: Record, folder: Path) -> str:
 
 
 def _check_code(record: Record, method: Described) -> None:
-    here = (method.distribution, method.version, method.source_sha)
-    if here != (record.distribution, record.distribution_version, record.source_sha256):
-        home = record_path(Path(), record).parent
+    if method.code != record.code:
+        home = ResultsFolder(Path()).home(record)
         raise UserError(
-            f"{record.method} is {method.distribution} {method.version} here and not the code that "
-            f"was measured: install {home}/requirements.txt"
+            f"{record.method} is {method.distribution} {method.distribution_version} here and not "
+            f"the code that was measured: install {home}/requirements.txt"
         )
 
 
-def _differences(old: Readout, new: Readout, golds: Sequence[Readout]) -> Iterator[str]:
-    for name, values in SAMPLE_VALUES.items():
-        before, after = values(old, golds), values(new, golds)
-        change = after - before
+def _differences(old: Arrays, new: Arrays, golds: StackedReadouts) -> Iterator[str]:
+    before, after = (_samples(StackedReadouts.of([arrays]), golds) for arrays in (old, new))
+    spread: dict[str, float] = dict.fromkeys(before, 0.0)
+    if len(golds) > 1:
+        rows = leave_one_out(range(len(golds)))
+        among = [_samples(golds[[row]], golds[others]) for row, others in rows]
+        for name in spread:
+            means = [values[name].mean() for values in among]
+            spread[name] = float(max(means) - min(means))
+    for name, values in after.items():
+        change = values - before[name]
         stderr = float(np.std(change, ddof=1)) / len(change) ** 0.5 if len(change) > 1 else 0.0
-        among = [
-            values(gold, [*golds[:i], *golds[i + 1 :]]).mean()
-            for i, gold in enumerate(golds)
-            if len(golds) > 1
-        ]
-        allowed = 2 * stderr + (max(among) - min(among) if among else 0.0)
+        allowed = 2 * stderr + spread[name]
         if abs(change.mean()) > allowed:
             yield (
-                f"{name} is {after.mean():.3f}, stated {before.mean():.3f}: {allowed:.3f} apart "
-                "would be within the noise"
+                f"{name} is {values.mean():.3f}, stated {before[name].mean():.3f}: {allowed:.3f} "
+                "apart would be within the noise"
             )
 
 
-SAMPLE_VALUES: dict[str, Callable[[Readout, Sequence[Readout]], Floats]] = {
-    "forget_accuracy": lambda readout, _: readout.forget_right_N.astype(np.float64),
-    "test_accuracy": lambda readout, _: readout.test_right_M.astype(np.float64),
-    "activation_distance": lambda readout, golds: metrics.mean_over_golds(
-        [metrics.l2_distance(readout.forget_probs_NK, gold.forget_probs_NK) for gold in golds]
-    ),
-    "label_accuracy": lambda readout, golds: metrics.agreement(readout.forget_right_N, golds),
-}
-"""Metrics as a mean over samples: what a rerun is compared by, sample by sample."""
+def _samples(model: StackedReadouts, golds: StackedReadouts) -> dict[str, Floats]:
+    """The metrics by which a rerun is compared sample by sample: name to values, (N,) or (M,)."""
+    sampled = per_sample(model, golds)
+    return {
+        "forget_accuracy": model.right_RN[0].astype(np.float64),
+        "test_accuracy": model.test_right_RM[0].astype(np.float64),
+        "activation_distance": sampled["activation_distance"][0],
+        "label_accuracy": sampled["label_accuracy"][0],
+    }

@@ -1,1 +1,1 @@
-"""Tasks and cases: what a task fixes, the images it names, and how they are cut."""
+"""Tasks and cases: the task file, the data set that it names, and how its images are split."""

@@ -1,15 +1,20 @@
-"""Data sets: one representation, whatever the source, and the splits that follow from content.
+"""Data sets in one representation, and splits that depend only on the content of the images.
 
-Images are uint8 (N, C, H, W), ordered by the SHA-256 of their pixels. Every cut (training and
-held-out images of one heap, holdout and test, forget sets) takes the images with the smallest
-*keyed* hash, SHA-256 of a key followed by the pixel hash. So a split is the same on every copy of
-the data whatever its file format or order, needs no random generator, and a smaller forget set is
-part of every larger one.
+Images are uint8 (N, C, H, W), ordered by the SHA-256 of their shape and pixels. Three splits use
+one rule:
+
+- training and held-out images, where the source does not separate them,
+- holdout and test images,
+- forget sets.
+
+A split takes the images with the smallest *keyed* hash: the SHA-256 of a key followed by the pixel
+hash. So a split needs no random generator, and it is the same on every copy of the data, whatever
+the file format or order. A smaller forget set is part of every larger one.
 
 Copies: an image whose pixels occur again, in train or among the held-out images, is never drawn
-into a forget set of kind `subset` or `random`. Its copy in the retain set would go on teaching it,
-or the scored test set would contain it; leaving both copies out keeps |D_f| exact (38 training
-images of CIFAR-100 have copies). Kind `class` takes the whole class with its copies.
+into a forget set of kind `subset` or `random`. Otherwise its copy in the retain set would go on
+teaching it, or the scored test set would contain it. Leaving out all copies keeps |D_f| exact (38
+training images of CIFAR-100 have copies). Kind `class` takes the whole class with its copies.
 """
 
 import hashlib
@@ -26,19 +31,20 @@ from mubench._util.hashing import digest
 
 from .folders import RawImages
 from .sources import SOURCES
-from .spec import Case, DataSpec, TaskSpec
+from .spec import Case, DataSpec, Task
 
-FIXED_SHAPES = {"cifar10": (3, 32), "cifar100": (3, 32), "digits": (1, 8)}  # channels, pixels
+FIXED_SHAPES = {"cifar10": (3, 32), "cifar100": (3, 32), "digits": (1, 8)}
+"""Channels and pixels on a side of the data sets that exist in one shape only."""
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Images and their labels, on one device."""
+    """N images and their labels, on one device."""
 
     images: Tensor
-    """uint8 (N, C, H, W)."""
+    """uint8 (N, C, H, W), pixels from 0 to 255."""
     labels: Tensor
-    """int64 (N,)."""
+    """int64 (N,), positions in the data set's class names."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -52,7 +58,7 @@ class Samples:
         )
 
     def to(self, device: torch.device | str) -> "Samples":
-        """The same samples on `device`."""
+        """Returns the same samples on `device`."""
         return Samples(self.images.to(device), self.labels.to(device))
 
 
@@ -61,34 +67,34 @@ class DataSet:
     """A loaded data set, in content order."""
 
     train: Samples
+    """D: all training images."""
     test_all: Samples
-    """All held-out images, before the cut into holdout and test."""
+    """All held-out images, before the split into holdout and test."""
     train_hashes: NDArray[np.uint8]
-    """(N, 32): SHA-256 of each training image's shape and pixels."""
+    """(N, 32): SHA-256 of the shape and pixels of each image in `train`."""
     test_hashes: NDArray[np.uint8]
-    """As `train_hashes`, of `test_all`."""
+    """(N, 32): SHA-256 of the shape and pixels of each image in `test_all`."""
     class_names: tuple[str, ...]
-    """In label order."""
+    """(K,), in label order."""
     fingerprint: str
-    """SHA-256 of the class names, the image shape, and every (hash, label) of both parts."""
+    """Hex SHA-256 of the class names, the image shape, and the hash and label of every image."""
 
 
 def load(spec: DataSpec, *, check: bool = True) -> DataSet:
-    """Loads a data set; CIFAR is downloaded when it is nowhere to be found.
+    """Loads a data set. CIFAR is downloaded if it is not on this machine.
 
     Args:
-        spec: which.
-        check: whether the data must have the fingerprint of the spec, if that gives one.
+        spec: the data set to load.
+        check: True refuses data with another fingerprint than the spec's, if the spec has one.
 
     Raises:
-        UserError: the data is not there, is broken, is too small to be cut, or is not what the
-            spec says.
+        UserError: the data is missing, damaged, too small to be split, or contradicts the spec.
     """
     channels = len(spec.mean)
     fixed = FIXED_SHAPES.get(spec.kind)
     if fixed and fixed != (channels, spec.image_size):
         raise UserError(
-            f"{spec.kind} has images of {fixed[1]} pixels in {fixed[0]} channels, the task says "
+            f"{spec.kind} has images of {fixed[1]} pixels in {fixed[0]} channels; the task states "
             f"{spec.image_size} pixels, and mean and std of {channels} channels"
         )
     raw = SOURCES[spec.kind](spec)
@@ -105,7 +111,7 @@ def load(spec: DataSpec, *, check: bool = True) -> DataSet:
         if count == 0:
             raise UserError(
                 f"data {spec.name}: class {name!r} has no training image left at test_share = "
-                f"{spec.test_share}; lower that, or add images"
+                f"{spec.test_share}; lower test_share, or add images"
             )
     fingerprint = digest(
         {
@@ -117,40 +123,51 @@ def load(spec: DataSpec, *, check: bool = True) -> DataSet:
     )
     if check and spec.fingerprint not in (None, fingerprint):
         raise UserError(
-            f"data {spec.name} has fingerprint {fingerprint}, the task was made on "
-            f"{spec.fingerprint}; get the original images, or make a task of your own for these"
+            f"data {spec.name} has fingerprint {fingerprint}, the task requires "
+            f"{spec.fingerprint}; get the original images, or write your own task for these images"
         )
     return DataSet(train, held_out, train_hashes, test_hashes, raw.class_names, fingerprint)
 
 
 def split_held_out(dataset: DataSet, spec: DataSpec) -> tuple[Samples, Samples]:
-    """Cuts the held-out images in two, every class at the same share.
+    """Splits the held-out images into `holdout` and `test`, every class at the same share.
+
+    Args:
+        dataset: the data set whose `test_all` is split.
+        spec: its spec, which gives the share.
 
     Returns:
-        `holdout`, which methods may ask for, and `test`, which is scored; both in content order.
+        `holdout`, which methods may request, and `test`, which is scored. Both are in content
+        order.
 
     Raises:
-        UserError: one of them would be empty.
+        UserError: one of the two would be empty.
     """
     is_holdout = _cut(
         dataset.test_all.labels, dataset.test_hashes, spec.holdout_share, f"{spec.name}/holdout"
     )
     if is_holdout.all() or not is_holdout.any():
         raise UserError(
-            f"data {spec.name}: {len(is_holdout)} held-out images cannot be cut at holdout_share "
-            f"= {spec.holdout_share}; hold out more"
+            f"data {spec.name}: {len(is_holdout)} held-out images cannot be split at holdout_share "
+            f"= {spec.holdout_share}; add held-out images"
         )
     return dataset.test_all[is_holdout], dataset.test_all[~is_holdout]
 
 
-def forget_indices(dataset: DataSet, task: TaskSpec, case: Case) -> NDArray[np.int64]:
-    """Where the forget set of a case lies in `dataset.train`.
+def forget_indices(dataset: DataSet, task: Task, case: Case) -> NDArray[np.int64]:
+    """The positions in `dataset.train` of a case's forget set.
+
+    Args:
+        dataset: the task's data set.
+        task: the task, whose `forget.draw` is part of the key.
+        case: a case of the task.
 
     Returns:
-        Positions, rising. A smaller case of the same class and draw is part of a larger one.
+        int64 (N_f,), rising. The forget set of a smaller case is part of that of a larger case with
+        the same class and draw.
 
     Raises:
-        UserError: the case wants more images than may be drawn.
+        UserError: the case asks for more images than may be drawn.
     """
     is_candidate = np.ones(len(dataset.train), dtype=np.bool_)
     if case.class_name is not None:
@@ -162,21 +179,40 @@ def forget_indices(dataset: DataSet, task: TaskSpec, case: Case) -> NDArray[np.i
     if case.size > len(candidates):
         copies = int(is_candidate.sum()) - len(candidates)
         raise UserError(
-            f"case {case.id} wants {case.size} images, {task.data.name} has {len(candidates)} to "
-            f"draw from ({copies} more have copies of the same pixels); lower the size"
+            f"case {case.id} needs {case.size} images; {task.data.name} has {len(candidates)} to "
+            f"draw from ({copies} more have copies with the same pixels); lower the size"
         )
     key = f"{task.data.name}/{origin}/{task.forget.draw}"
     return _draw(dataset.train_hashes, candidates, case.size, key)
 
 
 def forget_sha256(dataset: DataSet, indices: NDArray[np.int64]) -> str:
-    """The identity of a forget set: SHA-256 of the hashes of its images, in content order."""
+    """The identity of a forget set: hex SHA-256 of the hashes of its images, in content order.
+
+    Args:
+        dataset: the data set that the forget set is part of.
+        indices: int64 (N_f,), positions in `dataset.train`, in any order.
+    """
     return hashlib.sha256(dataset.train_hashes[np.sort(indices)].tobytes()).hexdigest()
 
 
+def split(samples: Samples, indices: Tensor) -> tuple[Samples, Samples]:
+    """The samples at some positions, and all others; both in the order of the samples.
+
+    Args:
+        samples: to be divided.
+        indices: positions, int64 (N,).
+    """
+    chosen = torch.zeros(len(samples), dtype=torch.bool)
+    chosen[indices] = True
+    chosen = chosen.to(samples.labels.device)
+    return samples[chosen], samples[~chosen]
+
+
 def content_hashes(images_NCHW: NDArray[np.uint8]) -> list[bytes]:
-    """SHA-256 of each image's shape and pixels."""
-    # The shape goes into the hash: the same bytes as a wide and as a tall image are two images.
+    """SHA-256 of the shape and pixels of each of N images: N values of 32 bytes."""
+    # The shape is part of the hash. Otherwise a wide and a tall image with the same bytes would be
+    # copies.
     shape = hashlib.sha256("{}x{}x{}:".format(*images_NCHW.shape[1:]).encode())
     hashes = []
     for pixels in np.ascontiguousarray(images_NCHW).reshape(len(images_NCHW), -1):
@@ -187,7 +223,7 @@ def content_hashes(images_NCHW: NDArray[np.uint8]) -> list[bytes]:
 
 
 def _in_content_order(raw: RawImages) -> tuple[Samples, NDArray[np.uint8]]:
-    """Sorts by (hash, label); returns the samples and their hashes (N, 32)."""
+    """Sorts images by (hash, label); returns the samples and their hashes (N, 32)."""
     num_images = len(raw.labels)
     hashes = content_hashes(raw.images)
     labels = raw.labels.tolist()
@@ -204,16 +240,16 @@ def _hashes_and_labels(samples: Samples, hashes: NDArray[np.uint8]) -> list[obje
 def _draw(
     hashes: NDArray[np.uint8], candidates: NDArray[np.int64], size: int, key: str
 ) -> NDArray[np.int64]:
-    """The `size` candidates whose keyed hash is smallest, as rising positions."""
+    """The `size` candidates with the smallest keyed hashes, as rising positions: int64 (size,)."""
     assert size <= len(candidates)
     keyed = [hashlib.sha256(key.encode() + row.tobytes()).digest() for row in hashes[candidates]]
-    # Equal pixels have equal keyed hashes; the stable sort leaves them in content order.
+    # Equal pixels have equal keyed hashes. The stable sort leaves such images in content order.
     nearest = sorted(range(len(keyed)), key=keyed.__getitem__)[:size]
     return np.sort(candidates[nearest])
 
 
 def _cut(labels: Tensor, hashes: NDArray[np.uint8], share: float, key: str) -> Tensor:
-    """Marks `share` of each class, rounded to whole images, by keyed hash: bool (N,)."""
+    """Marks `share` (fraction) of each class, rounded to whole images, by keyed hash: bool (N,)."""
     labels_N = labels.numpy()
     is_in = torch.zeros(len(labels), dtype=torch.bool)
     for label in np.unique(labels_N):
@@ -223,7 +259,7 @@ def _cut(labels: Tensor, hashes: NDArray[np.uint8], share: float, key: str) -> T
 
 
 def _is_single(dataset: DataSet) -> NDArray[np.bool_]:
-    """Marks the training images whose pixels occur once in all of the data: bool (N,)."""
+    """Marks the training images whose pixels occur only once in the whole data set: bool (N,)."""
     train = [row.tobytes() for row in dataset.train_hashes]
     count = Counter(train)
     count.update(row.tobytes() for row in dataset.test_hashes)

@@ -1,9 +1,15 @@
-"""Image folders: one folder per class, decoded once to one size, then read from the cache.
+"""Image folders on disk: one folder per class, decoded once and then read from the cache.
 
-Either `train/<class>/*` and `test/<class>/*`, or one tree `<class>/*` that the caller cuts. Classes
-are the sorted folder names. Images are turned as their EXIF says and converted to RGB or grey;
-those of another size are cut to their central square and resized (bicubic, antialiased), the others
-stay as they are, pixel by pixel. What begins with a dot is no image and no class.
+The layout is `train/<class>/*` and `test/<class>/*`, or one tree `<class>/*` that the caller
+splits. Classes are the sorted folder names. Files and folders whose names begin with a dot are
+ignored.
+
+Each image is decoded in three steps:
+
+1. It is rotated as its EXIF orientation states.
+2. It is converted to RGB or grey.
+3. If its size differs from the wanted size, its central square is resized (bicubic, antialiased).
+   Otherwise its pixels stay unchanged.
 """
 
 from collections.abc import Sequence
@@ -22,49 +28,52 @@ from mubench._util.cache import Store
 from mubench._util.errors import UserError
 from mubench._util.hashing import digest
 
-LAYOUT = "wanted is train/<class>/<image> and test/<class>/<image>, or just <class>/<image>"
+LAYOUT = "expected train/<class>/<image> and test/<class>/<image>, or just <class>/<image>"
 CACHED = "images.safetensors"
-MODES = {1: "L", 3: "RGB"}  # Pillow's names for grey and colour, by number of channels
-SHOWN = 10  # broken images that a message names; it counts them all
+MODES = {1: "L", 3: "RGB"}  # number of channels to Pillow's name for the mode
+SHOWN = 10  # a message names this many broken images and counts all of them
 
 
 class RawImages(NamedTuple):
-    """Images as a source gives them, in no order that matters."""
+    """N images as a source gives them. Their order does not matter."""
 
-    images: NDArray[np.uint8]  # (N, C, H, W)
-    labels: NDArray[np.int64]  # (N,)
+    images: NDArray[np.uint8]  # (N, C, H, W), pixels from 0 to 255
+    labels: NDArray[np.int64]  # (N,), positions in the class names
 
 
 class RawData(NamedTuple):
-    """What a source gives. `held_out` is None when all its images are in one heap."""
+    """All images of a source."""
 
     class_names: tuple[str, ...]  # in label order
     train: RawImages
-    held_out: RawImages | None
+    held_out: RawImages | None  # None: the source does not separate training and held-out images
 
 
 class _Split(NamedTuple):
-    """One tree of classes."""
+    """The files of one tree of class folders."""
 
     class_names: list[str]
     paths: list[Path]
-    classes: list[str]  # of each path
+    classes: list[str]  # the class of each path
 
 
 def read_folder(root: Path, image_size: int, channels: int) -> RawData:
-    """Reads an image folder, from the cache where the same files have been decoded before.
+    """Reads an image folder, from the cache if the same files were decoded before.
 
     Args:
-        root: holds `train` and `test`, or the classes.
-        image_size: pixels on a side that every image gets.
+        root: the folder that holds `train` and `test`, or the class folders.
+        image_size: pixels on a side of every returned image.
         channels: 3 for RGB, 1 for grey.
 
     Raises:
-        UserError: there is no such folder or it has no classes, a class is empty or only in
-            `test`, or images are broken; the message names them.
+        UserError: the message names the folder or the images that are wrong:
+
+            - the folder does not exist or has no class folders,
+            - a class is empty, or is only in `test`,
+            - images cannot be decoded.
     """
     if channels not in MODES:
-        raise UserError(f"images have 1 or 3 channels, mean and std of the task have {channels}")
+        raise UserError(f"images have 1 or 3 channels, but mean and std have {channels}")
     if not root.is_dir():
         raise UserError(f"there is no folder {root}; {LAYOUT}")
     is_split = (root / "train").is_dir() and (root / "test").is_dir()
@@ -72,7 +81,7 @@ def read_folder(root: Path, image_size: int, channels: int) -> RawData:
     class_names = splits[0].class_names
     if strangers := sorted(set(splits[-1].class_names) - set(class_names)):
         raise UserError(
-            f"{root / 'test'} has classes that train has not: {', '.join(strangers)}; "
+            f"{root / 'test'} has classes that train does not have: {', '.join(strangers)}; "
             "remove them, or add their training images"
         )
     images = _decode_once(root, [p for s in splits for p in s.paths], image_size, channels)
@@ -93,7 +102,7 @@ def _list_split(root: Path) -> _Split:
     for name in class_names:
         paths = _visible(root / name)
         if not paths:
-            raise UserError(f"class folder {root / name} is empty; remove it, or add its images")
+            raise UserError(f"class folder {root / name} is empty; remove it, or add images")
         if any(path.is_dir() for path in paths):
             raise UserError(f"class folder {root / name} holds folders; {LAYOUT}")
         split.paths.extend(paths)
@@ -108,7 +117,7 @@ def _visible(folder: Path) -> list[Path]:
 def _decode_once(
     root: Path, paths: Sequence[Path], image_size: int, channels: int
 ) -> NDArray[np.uint8]:
-    """The images of `paths`, (N, C, H, W), from the cache or decoded into it."""
+    """Images of `paths`, uint8 (N, C, H, W), from the cache or decoded and then cached."""
     stats = [path.stat() for path in paths]
     files = [
         [path.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns]
@@ -116,8 +125,8 @@ def _decode_once(
     ]
     key = digest({"files": files, "image_size": image_size, "channels": channels})
     store = Store()
-    # Looked up only under the lock: of two processes that start together, the second then finds
-    # what the first has decoded.
+    # The cache is read only under the lock. So if two processes start together, the second waits
+    # and then finds the images that the first has decoded.
     with store.lock("data", key, f"decoding {root}"):
         entry = store.read("data", key)
         if entry is not None:
@@ -147,31 +156,32 @@ def _decode_all(
             return f"  {paths[index].relative_to(root)}: {error}"
         return None
 
-    # Threads, not processes: Pillow decodes and resizes outside of the interpreter's lock.
+    # Threads suffice, as Pillow decodes and resizes without holding the interpreter's lock.
     with ThreadPoolExecutor() as pool:
         results = pool.map(decode_into, range(len(paths)))
         progress = tqdm(results, f"decoding {root.name}", len(paths), disable=None)
         broken = [line for line in progress if line is not None]
     if broken:
         more = [f"  and {len(broken) - SHOWN} more"] if len(broken) > SHOWN else []
-        head = f"{root}: {len(broken)} of {len(paths)} files are no image that can be read; "
-        raise UserError("\n".join([head + "mend or remove them:", *broken[:SHOWN], *more]))
+        head = f"{root}: {len(broken)} of {len(paths)} files cannot be read as images; "
+        raise UserError("\n".join([head + "repair or remove them:", *broken[:SHOWN], *more]))
     return images_NCHW
 
 
 def _decode(path: Path, image_size: int, mode: str) -> NDArray[np.uint8]:
-    """One image, (C, H, W)."""
+    """One decoded image, uint8 (C, image_size, image_size)."""
     with Image.open(path) as file:
         image = ImageOps.exif_transpose(file)
         if image.mode.startswith(("I", "F")):
-            # Pillow would clip these to 255, not scale them: nearly white images, silently.
-            raise UserError(f"more than 8 bits a channel (mode {image.mode}); convert it to 8")
+            # Pillow would clip such pixels to 255 instead of scaling them. The images would be
+            # nearly white, without any error.
+            raise UserError(f"more than 8 bits per channel (mode {image.mode}); convert it to 8")
         if image.mode == "P":
-            # Straight to RGB, Pillow warns of each palette that has transparent entries.
+            # Converted to RGB directly, a palette with transparent entries makes Pillow warn.
             image = image.convert("RGBA")
         image = image.convert(mode)
     if image.size != (image_size, image_size):
-        # Not ImageOps.fit: that lets the pixels outside of the square shine through at its edges.
+        # Not ImageOps.fit: there, pixels outside the square influence the pixels at its edges.
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
         square = image.crop((left, top, left + side, top + side))

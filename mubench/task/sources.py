@@ -1,4 +1,4 @@
-"""Where images come from: CIFAR, digits, an image folder, or made ones."""
+"""Sources of images: CIFAR, the digits of scikit-learn, an image folder, or synthetic images."""
 
 import hashlib
 import os
@@ -19,18 +19,23 @@ SYNTHETIC_SIZES = {"train": 60, "held-out": 30}  # images per class
 
 
 def _data_root() -> Path | None:
-    """`MUBENCH_DATA`, if that is set."""
+    """The folder `MUBENCH_DATA`; None if the variable is not set."""
     value = os.environ.get("MUBENCH_DATA")
     if not value:
         return None
     root = Path(value).expanduser()
     if not root.is_dir():
-        raise UserError(f"MUBENCH_DATA is {value}, which is no folder; correct or unset it")
+        raise UserError(f"MUBENCH_DATA is {value}, which is not a folder; correct or unset it")
     return root
 
 
 def _cifar(spec: DataSpec) -> RawData:
-    """The files that torchvision reads, or an image tree, in `MUBENCH_DATA`; else a download."""
+    """CIFAR from the first source that exists.
+
+    1. torchvision's files in `MUBENCH_DATA`.
+    2. An image folder in `MUBENCH_DATA`.
+    3. A download into the cache.
+    """
     from torchvision import datasets  # here: slow to import, and only CIFAR needs it
 
     source = datasets.CIFAR10 if spec.kind == "cifar10" else datasets.CIFAR100
@@ -41,7 +46,7 @@ def _cifar(spec: DataSpec) -> RawData:
         except RuntimeError:
             raise UserError(
                 f"{root / source.base_folder} is damaged: its checksums are not torchvision's; "
-                "unpack it anew"
+                "unpack it again"
             ) from None
     elif root and (root / spec.kind).is_dir():
         return read_folder(root / spec.kind, spec.image_size, len(spec.mean))
@@ -66,7 +71,7 @@ def _cifar(spec: DataSpec) -> RawData:
 
 
 def _digits(spec: DataSpec) -> RawData:
-    """scikit-learn's 8 x 8 digits, 16 levels spread over 0 to 255."""
+    """scikit-learn's 8x8 digits, their levels 0 to 16 scaled to 0 to 255."""
     from sklearn.datasets import load_digits  # here: slow to import, and only digits need it
 
     digits = load_digits()
@@ -85,11 +90,11 @@ def _folder(spec: DataSpec) -> RawData:
 
 
 def _synthetic(spec: DataSpec) -> RawData:
-    """Four patterns of coarse coloured blocks, each image half pattern and half noise."""
+    """Four classes, each a pattern of coloured blocks. An image is half pattern, half noise."""
     if len(spec.mean) != 3:
-        raise UserError(f"synthetic images have 3 channels, mean and std have {len(spec.mean)}")
+        raise UserError(f"synthetic images have 3 channels, but mean and std have {len(spec.mean)}")
     size = spec.image_size
-    block_of = np.arange(size) * 4 // size  # 4 x 4 blocks: survive a crop of some pixels
+    block_of = np.arange(size) * 4 // size  # 4x4 blocks, as these survive small crops
 
     def noise(name: str, *shape: int) -> NDArray[np.uint16]:
         content = hashlib.shake_256(name.encode()).digest(int(np.prod(shape)))
@@ -116,3 +121,4 @@ SOURCES: dict[str, Callable[[DataSpec], RawData]] = {
     "folder": _folder,
     "synthetic": _synthetic,
 }
+"""The function that loads each kind of data, by `DataSpec.kind`."""

@@ -1,8 +1,9 @@
-"""Task specs: what one TOML file in `tasks/` may say, its identity and its cases.
+"""Task specs: the schema of the TOML files in `tasks/`, a task's identity and its cases.
 
-A task fixes the data, the architecture, the training recipe, the forget sets, the golds and the
-budget. It is read into frozen pydantic models that forbid unknown keys, so every mistake in a file
-is reported at once, each with its path. Nothing here imports torch.
+A task fixes the data, the architecture, the training recipe, the forget sets, the number of golds
+and the budget. A gold is a model retrained without the forget set. The file is read into frozen
+pydantic models that forbid unknown keys, so all mistakes in a file are reported at once, each with
+its path. Nothing here imports torch.
 """
 
 import tomllib
@@ -20,7 +21,7 @@ from mubench._util.errors import UserError
 from mubench._util.hashing import digest
 from mubench._util.messages import did_you_mean
 
-TASKS_GROUP = "mubench.tasks"
+TASKS_GROUP = "mubench.tasks"  # entry points of packages that bring tasks
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -32,51 +33,54 @@ class _Spec(BaseModel):
 
 
 class DataSpec(_Spec):
-    """Which images, how they are cut, and what they must hash to."""
+    """The images of a task, how they are split, and the hash that they must have."""
 
     name: Slug
-    """Names the data in the keyed hashes: tasks on the same data share forget sets and golds."""
+    """Part of the key of every split. So tasks on the same data share forget sets and golds."""
     kind: Literal["cifar10", "cifar100", "digits", "folder", "synthetic"]
-    """How the images are found; `folder` reads `MUBENCH_DATA/<name>`."""
+    """The source of the images; `folder` reads `MUBENCH_DATA/<name>`."""
     image_size: Annotated[int, Ge(4)]
-    """Pixels on a side; a folder's images are resized to it, the other kinds must have it."""
+    """Pixels on a side. Images of a folder are resized to this size; other kinds must have it."""
     mean: Annotated[tuple[float, ...], MinLen(1)]
-    """Per channel, of pixels scaled to [0, 1]. Constants, so that no statistic of D_f leaks."""
+    """Mean per channel, of pixels scaled to [0, 1]. Constant, so that no statistic of D_f leaks."""
     std: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)]
-    """Per channel, as `mean`."""
+    """Standard deviation per channel, of pixels scaled to [0, 1]."""
     fingerprint: Sha256 | None = None
-    """What the data must hash to. None: data that each user brings; records say what was used."""
+    """Required fingerprint of the data. None: each user brings other data; records state which."""
     holdout_share: Annotated[float, Interval(gt=0, lt=1)] = 0.5
-    """Share of the held-out images that methods may ask for; the rest is scored."""
+    """Fraction of the held-out images that methods may request; the rest is scored."""
     test_share: Annotated[float, Interval(gt=0, lt=1)] = 0.2
-    """Only for `digits` and a folder without `train` and `test`: the share held out, by content."""
+    """Fraction of the images to hold out, for `digits` and folders without `train` and `test`."""
 
     @model_validator(mode="after")
     def _channels_agree(self) -> Self:
         if len(self.mean) != len(self.std):
-            raise UserError(f"mean has {len(self.mean)} channels and std {len(self.std)}")
+            raise UserError(f"mean has {len(self.mean)} channels and std has {len(self.std)}")
         return self
 
 
 class ModelSpec(_Spec):
-    """The architecture."""
+    """The network architecture of a task."""
 
     name: str
-    """`resnet18`, `allcnn`, `vit`, or any other timm name."""
+    """`resnet18`, `allcnn`, `vit`, or the name of any other timm model."""
     width: Annotated[int, Ge(4)] | None = None
-    """Channels of the first stage (`resnet18`, `allcnn`) or of a token (`vit`); None: published."""
+    """Channels of the first stage (`resnet18`, `allcnn`) or features of a token (`vit`). None: the
+    published width."""
     options: dict[str, bool | int | float | str] = {}
-    """Passed on to the architecture by name."""
+    """Keyword arguments of the architecture."""
 
 
 class TrainSpec(_Spec):
-    """The recipe of the original and of every gold."""
+    """The training recipe of the original and of every gold."""
 
     epochs: Annotated[int, Ge(1)]
+    """Passes over the training set."""
     batch_size: Annotated[int, Ge(2)]
+    """Samples per step."""
     optimizer: Literal["sgd", "adamw"]
     lr: Annotated[float, Gt(0)]
-    """Peak learning rate."""
+    """Peak learning rate of the schedule."""
     weight_decay: Annotated[float, Ge(0)] = 0.0
     momentum: Annotated[float, Interval(ge=0, lt=1)] = 0.9
     """SGD only."""
@@ -84,30 +88,30 @@ class TrainSpec(_Spec):
     """SGD only."""
     schedule: Literal["one-cycle", "step", "constant"]
     warmup: Share = 0.2
-    """`one-cycle` only: share of the steps that rise to `lr`."""
+    """`one-cycle` only: fraction of the steps during which the rate rises to `lr`."""
     milestones: tuple[Annotated[int, Ge(1)], ...] = ()
     """`step` only: epochs after which the rate is multiplied by `gamma`."""
     gamma: Annotated[float, Gt(0)] = 0.1
-    """`step` only."""
+    """`step` only: factor on the rate at each milestone."""
     flip: bool = False
-    """Mirror half of the images at random."""
+    """Mirrors each image left to right with probability one half."""
     crop: Annotated[int, Ge(0)] = 0
-    """Pad by so many pixels of black and crop back at random; 0: no crop."""
+    """Pads each side with this many black pixels and crops back at random. 0: no crop."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """`bfloat16`: autocast; weights stay float32."""
+    """`bfloat16` runs forward passes under autocast. Weights stay float32."""
 
 
 class ForgetSpec(_Spec):
-    """The forget sets. The cases are the product of `classes` and `sizes`."""
+    """The forget sets of a task. Its cases are the product of `classes` and `sizes`."""
 
     kind: Literal["subset", "class", "random"]
-    """`subset`: some of one class; `class`: all of one class; `random`: some of all classes."""
+    """`subset`: part of one class; `class`: one whole class; `random`: images of all classes."""
     classes: tuple[str, ...] | Annotated[int, Ge(1)] = ()
-    """Class names; or, for data that each user brings, how many to take in name order."""
+    """Class names. For data that each user brings: the number of classes, taken in name order."""
     sizes: tuple[Annotated[int, Ge(1)], ...] = ()
-    """|D_f| of each case; nested: a smaller set is part of every larger one."""
+    """Number of images to forget, |D_f|. A smaller set is part of every larger one."""
     draw: Annotated[int, Ge(0)] = 0
-    """Another draw gives other forget sets of the same sizes."""
+    """Another number gives other forget sets of the same sizes."""
 
     @model_validator(mode="after")
     def _fits_kind(self) -> Self:
@@ -124,18 +128,19 @@ class ForgetSpec(_Spec):
 
 
 class MeasureSpec(_Spec):
-    """What a complete leaderboard entry is made of."""
+    """The measurements that make a leaderboard entry complete."""
 
     golds: Annotated[int, Ge(1)] = 3
-    """Gold models per case, each from its own seed."""
+    """Gold models per case, each trained from its own seed."""
     seeds: Annotated[int, Ge(1)] = 1
-    """Seeds of the method that an entry needs for each case."""
+    """Runs of the method per case, each with its own seed."""
     budget: Annotated[float, Gt(0)] = 0.5
-    """Most that a method may spend, as a share of the retraining cost in epochs-equivalent."""
+    """Largest cost of a method, as a fraction of the cost of retraining. Both costs are in
+    epochs-equivalent."""
 
 
-class TaskSpec(_Spec):
-    """One task, as its TOML file says it."""
+class Task(_Spec):
+    """One task, as its TOML file states it."""
 
     name: Slug
     version: Annotated[int, Ge(1)]
@@ -149,26 +154,26 @@ class TaskSpec(_Spec):
 
     @property
     def id(self) -> str:
-        """`name@version`."""
+        """The task's name and version, as `name@version`."""
         return f"{self.name}@{self.version}"
 
     @property
     def spec_sha(self) -> str:
-        """SHA-256 of the validated spec without its prose, so that wording changes nothing."""
+        """Hex SHA-256 of the validated spec without its prose, so that wording changes nothing."""
         return digest(spec_content(self, prose={"description", "citation"}))
 
     @property
     def num_cases(self) -> int:
-        """How many cases the task has."""
+        """Number of cases of the task."""
         classes = self.forget.classes
         num_classes = classes if isinstance(classes, int) else max(len(classes), 1)
         return num_classes * max(len(self.forget.sizes), 1)
 
     def cases(self, class_names: Sequence[str]) -> tuple["Case", ...]:
-        """The cases in their order: class by class, sizes rising as the spec gives them.
+        """The cases of the task: class by class, and per class in the order of `sizes`.
 
         Args:
-            class_names: of the data set, in label order.
+            class_names: the classes of the data set, in label order.
 
         Raises:
             UserError: the spec names a class that the data does not have.
@@ -187,37 +192,68 @@ class TaskSpec(_Spec):
             return tuple(Case(f"{name}-all", name, None) for name in names)
         return tuple(Case(f"{name}-{size}", name, size) for name in names for size in forget.sizes)
 
+    def case(self, case_id: str) -> "Case":
+        """The case of an id that `cases` gives, read from the id and the spec alone.
+
+        If each user brings the data, the spec knows no names of classes, so any name is accepted.
+
+        Args:
+            case_id: the id, such as `cat-100`.
+
+        Raises:
+            UserError: the task has no such case.
+        """
+        forget = self.forget
+        name, _, end = case_id.rpartition("-")
+        sizes: dict[str, int | None] = {str(size): size for size in forget.sizes} or {"all": None}
+        if forget.kind == "random":
+            names: tuple[str, ...] = ("random",)
+        else:
+            names = (name,) if isinstance(forget.classes, int) else forget.classes
+        if name and name in names and end in sizes:
+            return Case(case_id, None if forget.kind == "random" else name, sizes[end])
+        known = [f"{each or '<class>'}-{size}" for each in names for size in sizes]
+        raise UserError(
+            f"task {self.name} has no case {case_id!r}{did_you_mean(case_id, known)} "
+            f"It has {', '.join(known)}."
+        )
+
 
 @dataclass(frozen=True)
 class Case:
     """One forget set of a task."""
 
-    id: str
-    class_name: str | None  # None: drawn from all classes
-    size: int | None  # None: the whole class
+    id: str  # such as `cat-500`, `cat-all` or `random-500`
+    class_name: str | None  # None: images are drawn from all classes
+    size: int | None  # number of images, |D_f|; None: the whole class
 
 
 def spec_content(spec: _Spec, prose: set[str] | None = None) -> dict[str, Any]:
-    """What a spec says, as JSON values to be hashed.
+    """The content of a spec as JSON values, to be hashed.
 
-    Defaults are left out: saying one explicitly changes nothing, and an option that a later version
-    adds does not change the specs that do not use it. So a default, once published, never changes.
+    Values that equal their defaults are left out. So writing a default explicitly changes nothing,
+    and a later version can add an option without changing the specs that do not use it. For the
+    same reason a published default must never change.
+
+    Args:
+        spec: the spec.
+        prose: top-level fields to leave out.
     """
     return spec.model_dump(mode="json", exclude=prose, exclude_defaults=True)
 
 
-def parse_task(text: str, source: str) -> TaskSpec:
+def parse_task(text: str, source: str) -> Task:
     """Reads one task from TOML text.
 
     Args:
         text: the TOML.
-        source: what to call the text in a message.
+        source: name of the text in messages.
 
     Raises:
-        UserError: not TOML, or not a task; the message lists every mistake with its path.
+        UserError: the text is not TOML or not a task. The message lists all mistakes with paths.
     """
     try:
-        return TaskSpec.model_validate(tomllib.loads(text))
+        return Task.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{source} is not TOML: {error}") from None
     except ValidationError as error:
@@ -235,10 +271,10 @@ def _reason(message: str) -> str:
 
 
 def available_tasks() -> dict[str, str]:
-    """All installed tasks: name to TOML text, in name order.
+    """The TOML texts of all installed tasks by name, in name order.
 
     Raises:
-        UserError: two installed packages bring a task of the same name.
+        UserError: two installed packages have a task with the same name.
     """
     found: dict[str, tuple[str, str]] = {}
     for entry in sorted(entry_points(group=TASKS_GROUP), key=lambda entry: entry.value):
@@ -252,8 +288,17 @@ def available_tasks() -> dict[str, str]:
     return {name: found[name][0] for name in sorted(found)}
 
 
-def load_task(name_or_path: str) -> TaskSpec:
-    """A task by name, `name@version`, or path of a TOML file.
+def installed_tasks() -> list["Task"]:
+    """All installed tasks, in name order.
+
+    Raises:
+        UserError: a task's file has mistakes, or two packages bring a task of the same name.
+    """
+    return [load_task(name) for name in available_tasks()]
+
+
+def load_task(name_or_path: str) -> Task:
+    """Reads a task, given its name, `name@version`, or the path of a TOML file.
 
     Raises:
         UserError: there is no such task, or its file has mistakes.

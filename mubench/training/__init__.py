@@ -1,1 +1,1 @@
-"""Networks, and the one loop that trains them."""
+"""The networks, and the one loop that trains them and computes their logits."""

@@ -1,8 +1,12 @@
 """All-CNN-C of "Striving for Simplicity: The All Convolutional Net" (arXiv:1412.6806), table 1.
 
-Two departures, both usual where the net is used for unlearning: batch norm after every convolution,
-and a linear classifier after the average pooling in place of a 1x1 convolution with a ReLU before
-it, so that the pooled channels are the penultimate features. The 3x3 convolutions all pad by one.
+Two details differ from the paper, as is usual in work on unlearning:
+
+- Batch norm follows every convolution.
+- A linear classifier follows the average pooling. The paper has a 1x1 convolution with a ReLU
+  before the pooling. So the pooled channels are the penultimate features.
+
+All 3x3 convolutions pad by one pixel.
 
 Shape suffixes: N images, C channels, H and W pixels, D features, K classes.
 """
@@ -16,20 +20,20 @@ STRIDE_DROPOUT = 0.5
 
 
 class AllCNNOptions(BaseModel, extra="forbid", frozen=True, strict=True):
-    """What a task may set besides the width."""
+    """The options of All-CNN-C that a task may set, besides the width."""
 
     dropout: bool = False
-    """As published: 0.2 on the input, 0.5 after each convolution of stride 2."""
+    """True adds the paper's dropout: 0.2 on the input, 0.5 after each convolution of stride 2."""
 
 
 class AllCNN(nn.Module):
-    """Eight convolutions, two of them of stride 2, and global average pooling.
+    """Eight convolutions, two of them with stride 2, then global average pooling.
 
     Args:
         num_classes: number of logits.
-        channels: of the images.
-        width: filters of the first three convolutions; the other five have twice as many.
-        options: see `AllCNNOptions`.
+        channels: channels of the images.
+        width: filters of the first three convolutions. The other five have twice as many.
+        options: the remaining choices.
     """
 
     def __init__(
@@ -64,7 +68,7 @@ class AllCNN(nn.Module):
         return features_ND if pre_logits else self.head(features_ND)
 
     def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
-        """Logits (N, K)."""
+        """Logits (N, K) of normalised images."""
         return self.forward_head(self.forward_features(images_NCHW))
 
 

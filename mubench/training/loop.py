@@ -1,8 +1,8 @@
-"""The one training loop, and the one way to get logits out of a model.
+"""The one training loop, and the one way to compute a model's logits.
 
-Images stay uint8 on the device; shuffling, flips, crops and normalisation are batched tensor code.
-Every random choice comes from (seed, epoch), so a training that continues from a checkpoint ends
-with the same bits as one that was never stopped.
+Images stay uint8 on the device. Shuffling, flips, crops and normalisation are batched tensor code.
+Every random choice follows from (seed, epoch). So a training that continues from a checkpoint ends
+with the same bits as an uninterrupted one.
 
 Shape suffixes: N samples, C channels, H and W pixels, K classes.
 """
@@ -22,58 +22,65 @@ from mubench._util.hashing import derive_seed
 from mubench.task.data import Samples
 from mubench.task.spec import DataSpec, TrainSpec
 
-SCORING_BATCH = 500  # samples per forward pass; large enough for any device to be busy
+SCORING_BATCH = 500  # samples per forward pass; enough to keep any device busy
 
 
 class Diverged(RuntimeError):  # noqa: N818 - a status, not a mistake
-    """The loss is not finite any more."""
+    """The loss of a training became infinite or NaN."""
 
 
 class Batch(NamedTuple):
-    """What a loss sees of one step."""
+    """The samples of one training step, as a loss sees them."""
 
     images_NCHW: Tensor  # float32, normalised
     labels_N: Tensor  # int64
-    index_N: Tensor  # int64, positions in the samples that are trained on
+    index_N: Tensor  # int64, positions in the samples given to the training
 
 
-Loss = Callable[[Tensor, Batch], Tensor]  # (logits_NK, batch) -> scalar
+Loss = Callable[[Tensor, Batch], Tensor]
+"""A loss: (float32 logits (N, K), batch) to a scalar tensor."""
 
 
 class Step(NamedTuple):
-    """Where a training stands after a step."""
+    """Progress of a training after a step."""
 
     step: int  # steps done
-    num_steps: int
-    epoch: int  # epochs done, counting the one that runs
-    loss: float  # of this step's batch
+    num_steps: int  # steps of the whole training
+    epoch: int  # number of the current epoch, from 1
+    loss: float  # loss of this step's batch
 
 
 @dataclass(frozen=True)
 class EpochLog:
-    """One line of the training log."""
+    """One line of the training log: what one epoch reached."""
 
-    epoch: int  # from 1
-    lr: float  # of its last step
-    loss: float  # mean over its samples, as trained
-    accuracy: float  # fraction of its samples, as trained
+    epoch: int  # number of the epoch, from 1
+    lr: float  # learning rate of the epoch's last step
+    loss: float  # mean over the epoch's samples, in train mode and under augmentation
+    accuracy: float  # fraction of the epoch's samples, in train mode and under augmentation
 
 
 @dataclass(frozen=True)
 class TrainState:
-    """All that a training needs to go on after an epoch."""
+    """The state of a training after an epoch, from which it can continue."""
 
-    tensors: dict[str, Tensor]  # the model's state, and `optimizer.<parameter>.<name>`
-    log: tuple[EpochLog, ...]  # of the epochs done
+    tensors: dict[str, Tensor]  # the model's, and `optimizer.<parameter>.<name>`; on the CPU
+    log: tuple[EpochLog, ...]  # one line per finished epoch
 
 
 def cross_entropy(logits_NK: Tensor, batch: Batch) -> Tensor:
-    """Mean cross entropy, the loss of every recipe."""
+    """Mean cross entropy over the batch: the loss of every recipe."""
     return F.cross_entropy(logits_NK, batch.labels_N)
 
 
 class Pipeline:
-    """From uint8 images to what a network takes: augmentation, then normalisation."""
+    """Turns uint8 images into the input of a network: augmentation, then normalisation.
+
+    Args:
+        data: gives the mean and standard deviation per channel.
+        recipe: states whether to flip and how many pixels to crop.
+        device: device of the images.
+    """
 
     def __init__(self, data: DataSpec, recipe: TrainSpec, device: torch.device):
         self.flip, self.crop = recipe.flip, recipe.crop
@@ -84,12 +91,27 @@ class Pipeline:
         self.shift = (-mean / std).to(device)
 
     def normalise(self, images_NCHW: Tensor) -> Tensor:
-        """Float32 (N, C, H, W), channels last, from uint8 or from float pixels in 0..255."""
+        """Normalises uint8 or float pixels from 0 to 255.
+
+        Args:
+            images_NCHW: (N, C, H, W), on the device.
+
+        Returns:
+            Float32 (N, C, H, W), in the channels-last memory format.
+        """
         images = images_NCHW.to(torch.float32).mul(self.scale).add_(self.shift)
         return images.contiguous(memory_format=torch.channels_last)
 
     def augment(self, images_NCHW: Tensor, generator: torch.Generator) -> Tensor:
-        """Flipped and cropped uint8 images, as the recipe says; each image by its own draw."""
+        """Flips and crops images as the recipe states, with one random draw per image.
+
+        Args:
+            images_NCHW: uint8 (N, C, H, W), on the device.
+            generator: a CPU generator. So the draws are the same on every device.
+
+        Returns:
+            uint8 (N, C, H, W).
+        """
         n, _, height, width = images_NCHW.shape
         device = images_NCHW.device
         if self.flip:
@@ -111,16 +133,17 @@ class Pipeline:
 def batches(
     samples: Samples, pipeline: Pipeline, *, batch_size: int, seed: int, augment: bool = True
 ) -> Iterator[Batch]:
-    """One shuffled pass. No batch is of one sample, which batch norm could not be trained on.
+    """One shuffled pass over the samples, in batches.
 
-    A last batch of one joins the batch before it; a single sample is given twice.
+    No batch has only one sample. Because batch norm cannot be trained on one sample, a last batch
+    of one sample joins the batch before it. If there is only one sample in all, it is given twice.
 
     Args:
-        samples: on the device.
-        pipeline: of the task.
-        batch_size: samples per batch.
-        seed: of the order and of the augmentation.
-        augment: whether to flip and crop as the recipe says.
+        samples: the samples, on the device.
+        pipeline: the task's pipeline.
+        batch_size: samples per batch; a last batch may have fewer, or one more.
+        seed: seed of the order and of the augmentation.
+        augment: True flips and crops as the recipe states.
     """
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(samples), generator=generator).to(samples.labels.device)
@@ -139,20 +162,20 @@ def batches(
 
 
 def num_batches(n: int, batch_size: int) -> int:
-    """How many batches `batches` gives for n samples."""
+    """Number of batches that `batches` makes of n samples."""
     whole, rest = divmod(n, batch_size)
     return max(whole + (rest > 1), 1)
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """The context in which a forward pass runs in the recipe's precision."""
+    """The context for a forward pass in a precision, `float32` or `bfloat16`."""
     if precision == "bfloat16":
         return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()
 
 
 def make_optimizer(model: nn.Module, recipe: TrainSpec) -> torch.optim.Optimizer:
-    """The recipe's optimiser over the parameters that are trained."""
+    """The recipe's optimiser over the parameters of `model` that require gradients."""
     trained = [p for p in model.parameters() if p.requires_grad]
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(trained, lr=recipe.lr, weight_decay=recipe.weight_decay)
@@ -166,9 +189,14 @@ def make_optimizer(model: nn.Module, recipe: TrainSpec) -> torch.optim.Optimizer
 
 
 def learning_rate(recipe: TrainSpec, step: int, num_steps: int) -> float:
-    """The rate of a step (from 0): a function of the step alone, so that a run can resume anywhere.
+    """The learning rate of a step: a function of the step alone, so that a run can resume anywhere.
 
     `one-cycle` equals `torch.optim.lr_scheduler.OneCycleLR` with cosine annealing and its defaults.
+
+    Args:
+        recipe: gives the schedule and the peak rate.
+        step: number of the step, from 0.
+        num_steps: steps of the whole training.
     """
     if recipe.schedule == "constant":
         return recipe.lr
@@ -200,18 +228,19 @@ def fit(
     """Trains a model in place.
 
     Args:
-        model: on the samples' device; left in eval mode.
-        samples: what is trained on, on the device.
-        recipe: optimiser, schedule, epochs, batch size, augmentation, precision.
-        pipeline: of the task.
-        seed: of order, augmentation and dropout.
-        loss: of (logits_NK, batch).
-        on_step: told of every step.
-        resume: a state that `on_epoch` was given, to go on from.
-        on_epoch: called after each epoch with a function that makes the state; true: stop here.
+        model: the model, on the samples' device; left in eval mode.
+        samples: the training samples, on the device.
+        recipe: optimiser, schedule, epochs, batch size and precision.
+        pipeline: the task's pipeline.
+        seed: seed of the order, the augmentation and the dropout.
+        loss: scalar loss of (float32 logits (N, K), batch).
+        on_step: called after every step. On a GPU: after every 50th step and the last.
+        resume: a state that `on_epoch` received, to continue from.
+        on_epoch: called after each epoch with a function that makes the state. If it returns true,
+            the training stops.
 
     Returns:
-        The log, a line an epoch.
+        The log, with one line per epoch.
 
     Raises:
         Diverged: the loss became infinite or NaN.
@@ -224,13 +253,13 @@ def fit(
         _restore(resume.tensors, model, optimizer)
     steps_per_epoch = num_batches(len(samples), recipe.batch_size)
     num_steps = steps_per_epoch * recipe.epochs
-    # Reading a loss back makes a GPU wait, so there it is looked at now and then only.
+    # Reading a loss back makes a GPU wait. So there, only some of the losses are checked.
     check_every = 1 if device.type == "cpu" else 50
     step = len(log) * steps_per_epoch
     with forked_rng(device):
         for epoch in range(len(log), recipe.epochs):
             epoch_seed = derive_seed("epoch", seed, epoch)
-            torch.manual_seed(epoch_seed)  # dropout and stochastic depth
+            torch.manual_seed(epoch_seed)  # for dropout and stochastic depth
             num_seen, total_loss = 0, torch.zeros((), device=device)
             correct = torch.zeros((), device=device, dtype=torch.int64)
             for batch in batches(samples, pipeline, batch_size=recipe.batch_size, seed=epoch_seed):
@@ -291,7 +320,7 @@ def _restore(
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Lets torch use so many threads inside."""
+    """Sets torch's number of threads to `count` inside the context."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -302,7 +331,7 @@ def threads(count: int) -> Iterator[None]:
 
 @contextmanager
 def forked_rng(device: torch.device) -> Iterator[None]:
-    """Gives the global random generators back as they were."""
+    """Restores torch's global random generators, of the CPU and of `device`, after the context."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         yield
@@ -316,17 +345,17 @@ def predict(
     apply: Callable[[nn.Module, Tensor], Tensor] | None = None,
     precision: str = "float32",
 ) -> Tensor:
-    """What a model says of samples: in eval mode, without augmentation.
+    """Computes a model's logits, or another output, in eval mode and without augmentation.
 
     Args:
-        model: on the samples' device; its training flag is given back as it was.
-        samples: N of them, on the device.
-        pipeline: of the task.
-        apply: what to compute of (model, images_NCHW); default: the logits.
-        precision: in which to compute, whatever the recipe trains in.
+        model: the model, on the samples' device. Its training flag is restored afterwards.
+        samples: N samples, on the device.
+        pipeline: the task's pipeline.
+        apply: function of (model, normalised images (N, C, H, W)) to compute; default: the logits.
+        precision: `float32` or `bfloat16`, whatever the recipe trains in.
 
     Returns:
-        Float32 (N, K) or whatever `apply` gives per sample, on the device.
+        Float32 logits (N, K), or one row per sample of what `apply` returns, on the device.
     """
     was_training = model.training
     model.eval()
@@ -343,14 +372,17 @@ def predict(
 def step_seconds(
     model: nn.Module, samples: Samples, recipe: TrainSpec, pipeline: Pipeline, repeats: int = 5
 ) -> list[float]:
-    """How long a training step takes here and now, once per repeat; spoils the model.
+    """Measures how long one training step takes on this machine. Changes the model's weights.
 
     Args:
-        model: on the samples' device.
-        samples: to take a batch of.
-        recipe: of the training that is timed.
-        pipeline: of the task.
-        repeats: how many steps to time, after one that warms up.
+        model: the model, on the samples' device.
+        samples: samples, of which the first make the batch.
+        recipe: recipe of the training to time.
+        pipeline: the task's pipeline.
+        repeats: number of steps to time, after one step that warms up.
+
+    Returns:
+        Seconds of each timed step.
     """
     some = samples[: recipe.batch_size]
     one_step = recipe.model_copy(update={"epochs": 1, "schedule": "constant", "lr": 1e-6})
@@ -365,6 +397,6 @@ def step_seconds(
 
 
 def synchronise(device: torch.device) -> None:
-    """Waits until a device has done all it was given."""
+    """Waits until the device has finished all its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

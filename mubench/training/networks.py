@@ -1,14 +1,17 @@
-"""Making models: how to build one, to read its penultimate features and to find its first layer.
+"""The networks: build one by name, read its penultimate features, find its first layer.
 
-`resnet18` is timm's network of "Deep Residual Learning for Image Recognition" (arXiv:1512.03385);
-`allcnn` and `vit` are ours, each in the module of its name. Every network has timm's interface:
-`forward_features`, then `forward_head`, together `forward`.
+- `resnet18` is timm's network of "Deep Residual Learning for Image Recognition" (arXiv:1512.03385).
+- `allcnn` is in mubench/training/allcnn.py, `vit` in mubench/training/vit.py.
+- Every other name is a model of timm.
+
+Every network has timm's interface: `forward` is `forward_features`, then `forward_head`.
 
 Shape suffixes: N images, C channels, H and W pixels, D features.
 """
 
 import inspect
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -22,7 +25,7 @@ from mubench.task.spec import ModelSpec
 from .allcnn import AllCNN, AllCNNOptions
 
 LARGEST_SMALL_IMAGE = 64
-"""Pixels on a side up to which a ResNet gets the stem that is usual for CIFAR."""
+"""Pixels on a side. For images up to this size, a ResNet gets the stem that is usual for CIFAR."""
 
 _Options = TypeVar("_Options", bound=BaseModel)
 
@@ -30,42 +33,80 @@ _Options = TypeVar("_Options", bound=BaseModel)
 def build(
     spec: ModelSpec, *, num_classes: int, channels: int, image_size: int, seed: int
 ) -> nn.Module:
-    """A freshly initialised network: float32, on the CPU, in train mode.
+    """Builds a freshly initialised network: float32, on the CPU, in train mode.
 
-    Up to 64x64 pixels timm's ResNets whose stem is one 7x7 convolution (`resnet18`, `resnet34`,
-    `resnet50`, ...) get the stem that is usual for CIFAR, one 3x3 convolution of stride 1 and no
-    pooling, and PyTorch's own initialisation; `resnet18` also without zeroed residual branches.
-    All other timm networks are as timm makes them. Nothing is pretrained.
+    No network is pretrained. Networks of timm are as timm makes them, with one exception: ResNets
+    whose stem is one 7x7 convolution (`resnet18`, `resnet34`, `resnet50`, ...), for images up to
+    64x64 pixels. Such a network differs from timm's:
+
+    - Its stem is the one that is usual for CIFAR: one 3x3 convolution of stride 1, no pooling.
+    - Its convolutions and linear layers have PyTorch's own initialisation.
+    - For `resnet18` only: the residual branches do not start at zero.
 
     Args:
         spec: name, width and options of the architecture.
         num_classes: number of logits.
-        channels: of the images.
-        image_size: pixels on a side.
-        seed: the initialisation is a function of it alone. Global random generators keep their
-            state.
+        channels: channels of the images.
+        image_size: pixels on a side of the images.
+        seed: seed of the initialisation, which depends on nothing else. Global random generators
+            keep their state.
 
     Raises:
-        UserError: no such architecture or option, a width that it cannot have, or images that it
-            cannot take; the message says what it can.
+        UserError: the message states what is allowed:
+
+            - the architecture or an option is unknown,
+            - the architecture cannot have this width,
+            - the architecture cannot take images of this shape.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model = _make(spec, num_classes, channels, image_size)
     described: Any = model
-    described.input_shape = (channels, image_size, image_size)  # for input_layer
+    described.input_shape = (channels, image_size, image_size)  # `input_layer` reads this
     return model
 
 
+@dataclass(frozen=True)
+class Architecture:
+    """A network but for its weights: all that a fresh one is made of."""
+
+    spec: ModelSpec
+    """Name, width and options."""
+    num_classes: int
+    """Number of logits, K."""
+    channels: int
+    """Channels of the images."""
+    image_size: int
+    """Pixels on a side."""
+
+    def fresh(self, seed: int, device: torch.device | str = "cpu") -> nn.Module:
+        """A newly initialised network in train mode, a function of the seed alone."""
+        return build(
+            self.spec,
+            num_classes=self.num_classes,
+            channels=self.channels,
+            image_size=self.image_size,
+            seed=seed,
+        ).to(device)
+
+
+def contiguous_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Contiguous copies on the CPU, without gradients, as safetensors writes them."""
+    return {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in tensors.items()
+    }
+
+
 def features(model: nn.Module, images_NCHW: torch.Tensor) -> torch.Tensor:
-    """Penultimate features: what the classifier, a linear layer, sees.
+    """Computes the penultimate features: the input of the classifier, which is a linear layer.
 
     Args:
-        model: from `build`, in whatever mode it is to run.
-        images_NCHW: normalised, on the model's device.
+        model: a network from `build`. Its mode, train or eval, stays unchanged.
+        images_NCHW: normalised images (N, C, H, W), on the model's device.
 
     Returns:
-        Shape (N, D).
+        Features (N, D).
     """
     network: Any = model
     out: torch.Tensor = network.forward_head(network.forward_features(images_NCHW), pre_logits=True)
@@ -73,20 +114,20 @@ def features(model: nn.Module, images_NCHW: torch.Tensor) -> torch.Tensor:
 
 
 class _Reached(Exception):  # noqa: N818 - a way out, not an error
-    """Ends a forward pass at its first layer."""
+    """Raised in a forward pass to end the pass at its first layer."""
 
     def __init__(self, layer: nn.Module) -> None:
         self.layer = layer
 
 
 def input_layer(model: nn.Module) -> nn.Module:
-    """The first layer with parameters that images pass: dimension 0 of its input counts them.
+    """Finds the first layer with parameters that images pass. Its input has one row per image.
 
-    Found by a forward pass that ends at that layer: nothing else runs, no state changes, and hooks
-    that are already on the layer do not see it.
+    A forward pass of one image finds the layer and ends there. Nothing behind that layer runs, no
+    state changes, and hooks that are already on the layer are not called.
 
     Args:
-        model: from `build`, or a deep copy.
+        model: a network from `build`, or a deep copy of one.
     """
 
     def stop(layer: nn.Module, _args: object) -> None:
@@ -102,7 +143,7 @@ def input_layer(model: nn.Module) -> nn.Module:
         if not any(layer.children()) and any(True for _ in layer.parameters())
     ]
     try:
-        model.eval()  # dropout on the input would draw from the global generator
+        model.eval()  # otherwise dropout on the input would draw from the global generator
         model(example_1CHW)
     except _Reached as reached:
         return reached.layer
@@ -148,7 +189,13 @@ def _read_options(spec: ModelSpec, kind: type[_Options]) -> _Options:
 def _wrong_options(
     spec: ModelSpec, mistakes: Mapping[str, str], known: Collection[str]
 ) -> UserError:
-    """An error that names each wrong option, with what is wrong about it, and all known ones."""
+    """An error that lists each wrong option with its mistake, and names all known options.
+
+    Args:
+        spec: the spec with the wrong options.
+        mistakes: what is wrong with each wrong option, by name.
+        known: the options that the architecture takes.
+    """
     lines = [
         f"  {name}: {mistake if name in known else f'unknown{did_you_mean(name, known)}'}"
         for name, mistake in mistakes.items()
@@ -167,7 +214,7 @@ def _make_timm(spec: ModelSpec, num_classes: int, channels: int, image_size: int
     if name not in known:
         raise UserError(
             f"unknown model {name!r}{did_you_mean(name, ['allcnn', 'vit', *known])} "
-            "There are allcnn, resnet18, vit and every name in `timm.list_models()`."
+            "Known are allcnn, resnet18, vit and every name in `timm.list_models()`."
         )
     arguments: dict[str, Any] = {"num_classes": num_classes, "in_chans": channels}
     config = timm.get_pretrained_cfg(name)
@@ -177,7 +224,7 @@ def _make_timm(spec: ModelSpec, num_classes: int, channels: int, image_size: int
         arguments |= _resnet18_arguments(spec.width or 64)
         arguments["zero_init_last"] = image_size > LARGEST_SMALL_IMAGE
     elif spec.width is not None:
-        raise UserError(f"model {name!r} has a width of its own; leave `width` out")
+        raise UserError(f"the width of model {name!r} cannot be set; leave `width` out")
     if spec.options:
         _check_timm_options(spec, arguments)
         arguments |= spec.options
@@ -202,19 +249,25 @@ def _make_timm(spec: ModelSpec, num_classes: int, channels: int, image_size: int
 
 
 def _resnet18_arguments(width: int) -> dict[str, Any]:
-    """What gives timm's ResNet a first stage of `width` channels.
+    """The arguments that give timm's ResNet a first stage of `width` channels.
 
-    Its plain stem always has 64 channels, its deep stem twice `stem_width`; `_replace_stem` puts
-    the plain convolution back.
+    timm's plain stem always has 64 channels, but its deep stem has twice `stem_width`. So timm
+    makes a deep stem here, and `_replace_stem` replaces it by a plain convolution.
     """
     if width % 2:
-        raise UserError(f"resnet18 cannot have an odd width, and {width} is one")
+        raise UserError(f"resnet18 cannot have an odd width, but width = {width}")
     channels = tuple(width * 2**stage for stage in range(4))
     return {"stem_type": "deep", "stem_width": width // 2, "channels": channels}
 
 
 def _replace_stem(model: Any, *, plain: bool, small: bool) -> None:
-    """Gives a plain stem to a network that is to have one, and to small images the CIFAR stem."""
+    """Replaces the stem of a ResNet, unless the network is meant to have a deep stem.
+
+    Args:
+        model: timm's ResNet, changed in place.
+        plain: True replaces also a deep stem.
+        small: True puts in the CIFAR stem, and False one 7x7 convolution of stride 2.
+    """
     if not (plain or isinstance(model.conv1, nn.Conv2d)):
         return
     size, stride = (3, 1) if small else (7, 2)
@@ -223,9 +276,9 @@ def _replace_stem(model: Any, *, plain: bool, small: bool) -> None:
     )
     if small:
         model.maxpool = nn.Identity()
-        # timm starts its ResNets for long trainings of ImageNet, with residual branches at zero. In
-        # the short ones of small images PyTorch's own start memorises the training set, timm's
-        # does not.
+        # timm initialises ResNets for long trainings on ImageNet, with residual branches at zero.
+        # In short trainings on small images, a network with PyTorch's own initialisation memorises
+        # the training set, and one with timm's does not.
         for layer in model.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 layer.reset_parameters()
@@ -234,10 +287,10 @@ def _replace_stem(model: Any, *, plain: bool, small: bool) -> None:
 
 
 def _check_timm_options(spec: ModelSpec, arguments: dict[str, Any]) -> None:
-    """Refuses what the network's class does not take, such as timm's options to load weights."""
+    """Refuses options that the network's class does not take, such as timm's to load weights."""
     import timm
 
-    with torch.random.fork_rng(devices=[]):  # the weights are to be those without options
+    with torch.random.fork_rng(devices=[]):  # so that options do not change the initial weights
         kind = type(timm.create_model(spec.name, pretrained=False))
     known = sorted(
         name
@@ -250,7 +303,10 @@ def _check_timm_options(spec: ModelSpec, arguments: dict[str, Any]) -> None:
 
 
 def _check_output(model: nn.Module, images_NCHW: torch.Tensor, num_classes: int) -> None:
-    """Runs the network once, as some take images of one size only and some have no plain head."""
+    """Runs the network on one image, to see that its logits and features have the right shapes.
+
+    Because some networks of timm take images of one size only, and some have no plain head.
+    """
     with torch.no_grad():
         model.eval()
         logits_shape = tuple(model(images_NCHW).shape)

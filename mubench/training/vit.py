@@ -1,7 +1,7 @@
 """The ViT of "Vision Transformer for Small-Size Datasets" (arXiv:2112.13492).
 
-Written from the paper; where it is silent (where biases are, initialisation), as in the authors'
-code, https://github.com/aanna0701/SPT_LSA_ViT.
+The code follows the paper. Where the paper says nothing (which layers have biases, initialisation),
+it follows the authors' code, https://github.com/aanna0701/SPT_LSA_ViT.
 
 Shape suffixes: N images, C channels, H and W pixels, T tokens, D features of a token, A attention
 heads, E = D / A features of a head, P values of a patch, K classes.
@@ -20,27 +20,30 @@ from mubench._util.errors import UserError
 
 
 class ViTOptions(BaseModel, extra="forbid", frozen=True, strict=True):
-    """What a task may set besides the width; the defaults are the paper's for 32x32 images."""
+    """The options of the ViT that a task may set, besides the width.
+
+    The defaults are the paper's for 32x32 images.
+    """
 
     depth: Annotated[int, Ge(1)] = 9
-    """Blocks."""
+    """Number of blocks."""
     heads: Annotated[int, Ge(1)] = 12
-    """Attention heads; must divide the width."""
+    """Number of attention heads; must divide the width."""
     patch: Annotated[int, Ge(2)] = 4
-    """Pixels on a side of a patch; must divide the image. The paper has 8 for 64x64 images."""
+    """Pixels on a side of a patch; must divide the image size. The paper has 8 for 64x64 images."""
     mlp_ratio: Annotated[float, Gt(0)] = 2.0
     """Hidden units of a block's MLP, as a multiple of the width."""
     dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.0
-    """After every attention and MLP layer."""
+    """Probability of dropout after every attention and MLP layer."""
     drop_path: Annotated[float, Interval(ge=0, lt=1)] = 0.0
-    """Stochastic depth, the same in all blocks. The paper trains with 0.1."""
+    """Probability of skipping a residual branch (stochastic depth). The paper trains with 0.1."""
 
 
 class ShiftedPatchTokens(nn.Module):
     """Shifted patch tokenization: tokens of an image and its four diagonal shifts (section 3.2).
 
     Args:
-        channels: of the images.
+        channels: channels of the images.
         dim: features of a token.
         patch: pixels on a side of a patch; the shifts are half of it.
     """
@@ -53,7 +56,7 @@ class ShiftedPatchTokens(nn.Module):
         self.project = nn.Linear(patch_dim, dim)
 
     def patches(self, images_NCHW: torch.Tensor) -> torch.Tensor:
-        """The values of every patch (N, T, P), zero where a shift leaves the image.
+        """The values of every patch: (N, T, P), zero where a shift leaves the image.
 
         P runs over image and shifts, channels, rows and columns; T over rows of patches.
         """
@@ -69,7 +72,7 @@ class ShiftedPatchTokens(nn.Module):
         return F.pixel_unshuffle(stacked, self.patch).flatten(2).transpose(1, 2)
 
     def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
-        """Tokens (N, T, D)."""
+        """Tokens (N, T, D) of normalised images."""
         tokens_NTD: torch.Tensor = self.project(self.norm(self.patches(images_NCHW)))
         return tokens_NTD
 
@@ -79,9 +82,9 @@ class LocalSelfAttention(nn.Module):
 
     Args:
         dim: features of a token.
-        heads: attention heads, a divisor of `dim`.
-        num_tokens: T, at least 2.
-        dropout: after the output projection.
+        heads: number of attention heads, a divisor of `dim`.
+        num_tokens: number of tokens T, at least 2.
+        dropout: probability of dropout after the output projection.
     """
 
     mask: torch.Tensor
@@ -91,7 +94,7 @@ class LocalSelfAttention(nn.Module):
         self.heads = heads
         self.qkv = nn.Linear(dim, 3 * dim, bias=False)
         self.scale = nn.Parameter(torch.full((heads,), (dim // heads) ** -0.5))
-        """One over the temperature, of shape (A,)."""
+        """(A,): one over the temperature of each head."""
         self.project = nn.Linear(dim, dim)
         self.dropout = nn.Dropout(dropout)
         mask_TT = torch.zeros(num_tokens, num_tokens).fill_diagonal_(float("-inf"))
@@ -100,15 +103,25 @@ class LocalSelfAttention(nn.Module):
     def attend(
         self, q_NATE: torch.Tensor, k_NATE: torch.Tensor, v_NATE: torch.Tensor
     ) -> torch.Tensor:
-        """softmax(scale q kᵀ, without the diagonal) v, of shape (N, A, T, E)."""
-        # The fused kernel has one scale for all heads: each head's own goes into its queries.
+        """Attention, softmax(scale q kᵀ, without the diagonal) v.
+
+        Args:
+            q_NATE: queries (N, A, T, E).
+            k_NATE: keys (N, A, T, E).
+            v_NATE: values (N, A, T, E).
+
+        Returns:
+            Outputs (N, A, T, E).
+        """
+        # The fused kernel takes one scale for all heads. So each head's own scale is multiplied
+        # into its queries.
         scaled_NATE = q_NATE * self.scale[:, None, None]
         return F.scaled_dot_product_attention(
             scaled_NATE, k_NATE, v_NATE, attn_mask=self.mask, scale=1.0
         )
 
     def forward(self, tokens_NTD: torch.Tensor) -> torch.Tensor:
-        """Tokens (N, T, D)."""
+        """Tokens (N, T, D) after attention."""
         qkv_NTAE = self.qkv(tokens_NTD).unflatten(2, (3, self.heads, -1))
         q_NATE, k_NATE, v_NATE = qkv_NTAE.permute(2, 0, 3, 1, 4)
         out_NTD = self.attend(q_NATE, k_NATE, v_NATE).transpose(1, 2).flatten(2)
@@ -117,7 +130,13 @@ class LocalSelfAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and MLP, each on normalised tokens and each with a residual path."""
+    """Attention and MLP, each on normalised tokens and each with a residual path.
+
+    Args:
+        dim: features of a token.
+        num_tokens: number of tokens T, at least 2.
+        options: the remaining choices.
+    """
 
     def __init__(self, *, dim: int, num_tokens: int, options: ViTOptions) -> None:
         super().__init__()
@@ -137,7 +156,7 @@ class Block(nn.Module):
         self.drop_path = DropPath(options.drop_path)
 
     def forward(self, tokens_NTD: torch.Tensor) -> torch.Tensor:
-        """Tokens (N, T, D)."""
+        """Tokens (N, T, D) after the block."""
         tokens_NTD = tokens_NTD + self.drop_path(self.attention(self.norm1(tokens_NTD)))
         tokens_NTD = tokens_NTD + self.drop_path(self.mlp(self.norm2(tokens_NTD)))
         return tokens_NTD
@@ -148,10 +167,10 @@ class VisionTransformer(nn.Module):
 
     Args:
         num_classes: number of logits.
-        channels: of the images.
-        image_size: pixels on a side.
+        channels: channels of the images.
+        image_size: pixels on a side of the images.
         dim: features of a token.
-        options: see `ViTOptions`.
+        options: the remaining choices.
 
     Raises:
         UserError: the patch does not divide the image, or the heads do not divide `dim`.
@@ -197,7 +216,7 @@ class VisionTransformer(nn.Module):
         return features_ND if pre_logits else self.head(features_ND)
 
     def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
-        """Logits (N, K)."""
+        """Logits (N, K) of normalised images."""
         return self.forward_head(self.forward_features(images_NCHW))
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mubench._util.statistics import Interval, mean_interval, mean_intervals, paired_interval
+from mubench._util.statistics import MeanInterval, mean_interval, mean_intervals, paired_interval
 
 
 def test_an_interval_by_hand():
@@ -17,20 +17,20 @@ def test_two_values_have_no_interval():
     interval = mean_interval([1.0, 5.0])
     assert (interval.mean, interval.half_width) == (3, None)
     assert not interval.excludes_zero
-    assert not Interval(-5.0, None).is_below_zero
+    assert not MeanInterval(-5.0, None).is_below_zero
 
 
 def test_each_column_has_its_own_interval():
     values_CM = np.array([[1.0, 7.0], [3.0, 7.0], [5.0, 7.0]])
     intervals = mean_intervals(["first", "second"], values_CM)
-    assert intervals == {"first": mean_interval([1.0, 3.0, 5.0]), "second": Interval(7.0, 0.0)}
+    assert intervals == {"first": mean_interval([1.0, 3.0, 5.0]), "second": MeanInterval(7.0, 0.0)}
 
 
 def test_a_pair_is_compared_over_the_cases_that_both_have():
     these = {"a": 2.0, "b": 12.0, "c": 22.0, "only here": 100.0}
     those = {"c": 21.0, "a": 1.0, "b": 11.0, "only there": -100.0}
     difference = paired_interval(these, those)
-    assert difference == Interval(1.0, 0.0)  # though either alone differs by ten between cases
+    assert difference == MeanInterval(1.0, 0.0)  # though either alone differs by ten between cases
     assert difference.excludes_zero
     assert not paired_interval(those, these).half_width
 
@@ -46,5 +46,5 @@ def test_a_pair_is_compared_over_the_cases_that_both_have():
     ],
 )
 def test_which_side_of_zero(mean, half_width, is_below, excludes):
-    interval = Interval(mean, half_width)
+    interval = MeanInterval(mean, half_width)
     assert (interval.is_below_zero, interval.excludes_zero) == (is_below, excludes)

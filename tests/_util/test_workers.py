@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from mubench._util.workers import LocalExecutor, WorkerLost, report
+from mubench._util.workers import LocalExecutor, WorkerLost, WorkerPolicy, report
 
 
 def square(number: int) -> int:
@@ -36,7 +36,7 @@ class Threads:
 
 
 def test_a_lost_worker_costs_its_own_job_alone():
-    executor = LocalExecutor(2, one_thread=True)
+    executor = LocalExecutor(2, threads=1)
     try:
         futures = [executor.submit(job) for job in (Square(3), Die(), Square(4), Square(5))]
         assert [futures[i].result(500) for i in (0, 2, 3)] == [9, 16, 25]
@@ -56,7 +56,7 @@ class Fail:
 
 def test_a_job_reports_and_what_it_raises_is_its_futures():
     before = set(threading.enumerate())
-    executor = LocalExecutor(1, one_thread=True)
+    executor = LocalExecutor(1, threads=1)
     reports = []
     try:
         pid = executor.submit(os.getpid).result(500)
@@ -69,3 +69,18 @@ def test_a_job_reports_and_what_it_raises_is_its_futures():
     for thread in set(threading.enumerate()) - before:
         thread.join(60)
         assert not thread.is_alive(), "a closed executor leaves no thread behind"
+
+
+def test_as_many_train_at_once_as_there_are_cores_and_models(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    cpu, cuda = (WorkerPolicy.for_device(name) for name in ("cpu", "cuda"))
+    assert [cpu.num_workers(count) for count in (0, 1, 3, 9)] == [1, 1, 3, 4]
+    assert cuda.num_workers(9) == 1
+
+
+def test_a_number_does_not_depend_on_what_else_runs(monkeypatch):
+    """A worker has one thread on the CPU, and with a GPU as many as torch takes by itself."""
+    for cores in (None, 1, 64):
+        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        assert WorkerPolicy.for_device("cpu") == WorkerPolicy(cores or 1, 1)
+        assert WorkerPolicy.for_device("cuda") == WorkerPolicy(1, None)

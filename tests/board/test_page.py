@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from mubench.board.page import excerpt, frame, render
+from mubench.board.page import COLUMNS, EXCERPT_COLUMNS, excerpt, frame, render
 from mubench.board.plots.style import planned
+from mubench.record.flags import Flag
+from mubench.record.measures import MEASURES, Place, shown_in
 from tests.helpers.boards import boards
 from tests.helpers.lab import Lab, make_task
 
@@ -63,3 +65,37 @@ def test_frame_has_numbers_for_programs(lab):
     assert table.loc["m", "delta"] == pytest.approx(20, abs=1)
     assert table.loc["m", "cases"] == 4
     assert table.loc["floor", "standing"] == "floor"
+
+
+def test_columns_follow_from_the_measures(lab):
+    names = [column.name for column in COLUMNS]
+    assert names[:2] == ["rank", "method"]
+    assert names[2:-3] == [measure.name for measure in shown_in(Place.PAGE)]
+    assert names[-3:] == ["access", "cases", "note"]
+    assert [column.name for column in EXCERPT_COLUMNS] == [
+        "rank", "method", *(measure.name for measure in shown_in(Place.EXCERPT)), "note"
+    ]  # fmt: skip
+    lab.add_entry("m")
+    assert MEASURES.keys() < set(frame(boards(lab)).columns)
+
+
+def test_how_to_read_explains_each_measure_of_the_page(lab):
+    lab.add_entry("m")
+    reading = " ".join(render(boards(lab), [], "results").partition("## How to")[2].split())
+    for measure in shown_in(Place.PAGE):
+        assert f"- {measure.explanation}" in reading
+
+
+def test_how_to_read_explains_the_flags_that_occur(lab):
+    lab.add_entry("m", flags=(Flag.BN_ONLY,))
+    lab.add_entry("dear", forward_samples=9000, backward_samples=9000)
+    reading = render(boards(lab), [], "results").partition("## How to")[2]
+    reading = " ".join(reading.split())
+    assert reading.endswith(
+        f"- **over budget**: {Flag.OVER_BUDGET.meaning} - **bn-only**: {Flag.BN_ONLY.meaning}"
+    )
+
+
+def test_a_control_has_no_budget(lab):
+    lab.add_entry("idle", control=True, forward_samples=9000, backward_samples=9000)
+    assert Flag.OVER_BUDGET.meaning not in render(boards(lab), [], "results")

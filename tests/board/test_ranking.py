@@ -138,3 +138,13 @@ def test_tasks_of_one_size_come_first(tmp_path):
     tasks = [sized.task, plain.task]
     built = build(read_results(tmp_path / "results", tasks).checked, tasks)
     assert [board.task.name for board in built] == ["b-task", "a-task"]
+
+
+def test_values_of_cases_are_grouped_by_size(tmp_path):
+    lab = Lab(tmp_path, make_task(classes=("a", "b"), sizes=(40, 20)))
+    lab.add_entry("m")
+    (board,) = boards(lab)
+    values = {"b-20": 1.0, "a-40": 2.0, "a-20": 3.0}
+    grouped = board.by_size(values)
+    assert grouped == {20: [1.0, 3.0], 40: [2.0]}
+    assert list(grouped) == [20, 40]

@@ -25,7 +25,7 @@ def test_the_command_names_what_it_wrote(tmp_path):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("Gentle", "in small letters, not 'Gentle'"),
+        ("Gentle", "in lower case, not 'Gentle'"),
         ("gentle_ascent", "is named like gentle-ascent"),
         ("../up", "is named like"),
         ("class", "is named like"),

@@ -1,4 +1,4 @@
-"""`mubench submit` and `mubench verify`: from records to an entry, and its problems told."""
+"""`mubench submit` and `mubench verify`: from records to an entry, and what is wrong told."""
 
 import json
 import shutil
@@ -33,14 +33,14 @@ def test_a_submission_holds_records_readouts_golds_and_source(entry, author):
     assert sum(f.startswith("small/golds/") for f in files) == 4
     assert len(files) == 9
     assert (entry / HOME / "source.py").read_bytes() == (author / "gentle_ascent.py").read_bytes()
-    assert review(entry).problems == ()
+    assert review(entry).complaints == ()
     assert call("verify", entry).exit_code == 0
 
 
 def test_submitting_twice_changes_nothing(entry):
     done = call("submit", "./gentle_ascent.py:GentleAscent", "--task", "small", "--to", entry)
     assert done.exit_code == 0
-    assert review(entry).problems == ()
+    assert review(entry).complaints == ()
 
 
 def test_changed_code_must_be_measured_again(entry, tmp_path):
@@ -120,7 +120,7 @@ def test_an_installed_method_is_pinned(entry, author, tmp_path):
     # by its file first, then by its name
     shutil.copytree("submission", tmp_path / "both")
     assert call(*submit, tmp_path / "both").exit_code == 0
-    assert review(tmp_path / "both").problems == ()
+    assert review(tmp_path / "both").complaints == ()
     assert not (tmp_path / "both" / HOME / "source.py").exists()
 
     requirements = tmp_path / "index" / HOME / "requirements.txt"
@@ -131,8 +131,8 @@ def test_an_installed_method_is_pinned(entry, author, tmp_path):
         ("gentle-ascent==0.1.0\n--pre\n", "must be one line that pins"),
     ]:
         requirements.write_text(text)
-        (problem,) = review(tmp_path / "index").problems
-        assert expected in problem
+        (complaint,) = review(tmp_path / "index").complaints
+        assert expected in complaint
 
 
 # ---- verify --------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def spoil_code(entry):
         (lambda e: (e / HOME / "notes.txt").write_text("x"), f"{HOME}/notes.txt", "not belong"),
     ],
 )  # fmt: skip
-def test_each_problem_is_a_line_that_names_its_file(entry, spoil, place, expected):
+def test_each_complaint_is_a_line_that_names_its_file(entry, spoil, place, expected):
     spoil(entry)
     done = call("verify", entry)
     assert done.exit_code == 1

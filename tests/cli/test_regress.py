@@ -35,7 +35,7 @@ def test_command(lab, tmp_path, call):
     table = call()
     assert table.exit_code == 1
     assert "m (" in table.stdout
-    assert "DEARER" in table.stdout
+    assert "COSTLIER" in table.stdout
     assert "Worse: the mean over cases" in table.stdout
     markdown = call("--format", "markdown")
     assert markdown.exit_code == 1

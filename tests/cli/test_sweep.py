@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from mubench.cli.main import main
 from mubench.method.discovery import load_method
 from mubench.method.parameters import configure
-from mubench.record.folder import read_record
+from mubench.record.folder import ResultsFolder, read_record
 from mubench.run.cell import Cell, measure
 from tests.helpers.methods import bad
 from tests.helpers.processes import tokened
@@ -114,19 +114,20 @@ swept_group = pytest.mark.xdist_group("swept")  # one worker: they share one pre
 
 
 @pytest.fixture(scope="module")
-def swept(tiny, tiny_store, tmp_path_factory) -> Swept:
+def swept(library, tmp_path_factory) -> Swept:
+    cache = library.store.root
     folder = tmp_path_factory.mktemp("swept")
     (folder / "tiny.toml").write_text(TINY)
     (folder / "grid.toml").write_text(GRID)
     results, token = folder / "results", f"TOKEN_OF_SWEEP_{os.getpid()}"
-    with start(folder, tiny_store.root, token=token) as process:
+    with start(folder, cache, token=token) as process:
         while not list(results.rglob("*.json")) and process.poll() is None:
             time.sleep(0.02)
         process.kill()
         process.communicate()
     ends = no_process_of(token)
     kept = started_at(results)
-    kill_and_go_on(folder, tiny_store.root, [])
+    kill_and_go_on(folder, cache, [])
     return Swept(folder, kept, started_at(results), ends)
 
 
@@ -151,15 +152,15 @@ def test_a_killed_sweep_goes_on_where_it_was(swept):
 
 @pytest.mark.slow
 @swept_group
-def test_numbers_are_those_of_a_plain_run(swept, tiny, tiny_store, tmp_path):
+def test_numbers_are_those_of_a_plain_run(swept, library, tmp_path):
     (path,) = [p for p in swept.all if (r := read_record(Path(p))).case == "b-6"
                and r.parameters.get("lr") == 0.1]  # fmt: skip
     method = load_method("finetune")
-    cell = Cell(tiny.case("b-6"), method, configure(method, {"lr": 0.1}), 0)
+    cell = Cell(library.loaded.case("b-6"), method, configure(method, {"lr": 0.1}), 0)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        here = measure(tiny, tiny_store, cell, tmp_path).record
+        here = measure(library, cell, ResultsFolder(tmp_path)).record
     finally:
         torch.set_num_threads(threads)
     assert read_record(Path(path)).readout_sha256 == here.readout_sha256

@@ -3,12 +3,14 @@
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from mubench.cli.main import main
+from tests.helpers.packages import succeed
 from tests.helpers.places import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -53,7 +55,7 @@ def test_every_command_is_well_formed(line, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_every_command_on_digits_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (plugin,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    notebook, plugin = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     Path("mine.py").write_text(plugin)
     grid, *_ = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
     Path("grid.toml").write_text(grid)
@@ -66,3 +68,8 @@ def test_every_command_on_digits_runs(tmp_path, monkeypatch):
             shutil.copytree("results", "baseline")
         result = runner.invoke(main, shlex.split(line)[1:])
         assert result.exit_code == 0, (line, result.output)
+    printed = succeed(sys.executable, "-c", notebook, cwd=tmp_path)
+    assert re.match(
+        r"8-40 0 ok \d+\.\d+\n8-40 1 ok \d+\.\d+\n\d+ records hold, 0 do not\n", printed
+    )
+    assert "finetune" in printed

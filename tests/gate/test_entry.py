@@ -22,7 +22,7 @@ def published(entry, tmp_path):
 
 def test_what_is_as_published_is_not_checked_again(published):
     found = review(published, "main")
-    assert (found.checked, found.problems) == ((), ())
+    assert (found.checked, found.complaints) == ((), ())
 
 
 def copy_as(results, name, **changes):
@@ -36,10 +36,10 @@ def copy_as(results, name, **changes):
 def test_an_added_entry_is_checked(published):
     copy_as(published, "other")
     found = review(published, "main")
-    assert found.problems == ()
+    assert found.complaints == ()
     assert {checked.record.method for checked in found.checked} == {"other"}
     edit(next(published.glob("small/other/b-6*.json")), metrics__delta__value=1.25)
-    assert any("states delta" in line for line in review(published, "main").problems)
+    assert any("states delta" in line for line in review(published, "main").complaints)
 
 
 @pytest.mark.parametrize("kind", ["changed", "removed"])
@@ -47,15 +47,15 @@ def test_an_added_entry_is_checked(published):
 def test_published_files_stay(published, kind, suffix):
     path = next((published / HOME).glob(f"b-6*.{suffix}"))
     path.write_bytes(path.read_bytes() + b"\n") if kind == "changed" else path.unlink()
-    problems = review(published, "main").problems
+    complaints = review(published, "main").complaints
     assert any(f"b-6-seed0-{path.stem[-8:]}.{suffix}: is published and was {kind}" in line
-               for line in problems)  # fmt: skip
+               for line in complaints)  # fmt: skip
 
 
 def test_published_golds_stay(published):
     next((published / "small/golds").iterdir()).unlink()
-    problems = review(published, "main").problems
-    assert any("gold import" in line for line in problems)
+    complaints = review(published, "main").complaints
+    assert any("gold import" in line for line in complaints)
 
 
 def test_a_new_version_replaces_its_own_records(published, tmp_path):
@@ -66,15 +66,15 @@ def test_a_new_version_replaces_its_own_records(published, tmp_path):
         (published / HOME / "requirements.txt").write_text(pin)
         (published / HOME / "source.py").unlink(missing_ok=True)
 
-    def problems():
-        return [line for line in review(published, "main").problems if "is published" in line]
+    def complaints():
+        return [line for line in review(published, "main").complaints if "is published" in line]
 
     release("0.1.0")
     git(tmp_path, "add", "-A")
     git(tmp_path, "commit", "-m", "a distribution's records")
     git(tmp_path, "branch", "-f", "main")
-    assert not problems()
+    assert not complaints()
     release("0.2.0")
-    assert not problems()
+    assert not complaints()
     release("0.2.0", "somebody-else")
-    assert problems()
+    assert complaints()

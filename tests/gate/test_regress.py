@@ -1,4 +1,4 @@
-"""New records against a baseline: what is worse, dearer or failing, and what is not."""
+"""New records against a baseline: what is worse, costlier or failing, and what is not."""
 
 import shutil
 

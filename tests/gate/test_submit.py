@@ -8,7 +8,7 @@ import pytest
 
 from mubench._util.errors import UserError
 from mubench.gate.submit import submit
-from mubench.record.folder import read_record, record_path
+from mubench.record.folder import ResultsFolder, read_record
 from mubench.task.spec import load_task
 from tests.helpers.entries import HOME
 from tests.helpers.lab import edit
@@ -33,7 +33,7 @@ def test_records_with_other_parameters_are_left_out(entry, tmp_path, capsys):
     copy = path.with_name("copy.json")
     shutil.copy(path, copy)
     edit(copy, parameters=parameters | {"lr": 2 * parameters["lr"]})
-    copy.rename(record_path(results, read_record(copy)))
+    copy.rename(ResultsFolder(results).record(read_record(copy)))
     written = submitted(results, tmp_path / "to")
     assert "left out: 1 records with other parameters" in capsys.readouterr().err
     assert len([file for file in written if file.suffix == ".json"]) == 2

@@ -4,15 +4,17 @@ import json
 
 import pytest
 
-from mubench.gold import audit, cached
+from mubench.gold import audit
+from mubench.training.networks import contiguous_tensors
 from tests.helpers.stores import copy_of
 
 
-def test_a_gold_never_saw_its_forget_set_and_was_trained_from_scratch(tiny, tiny_store):
+def test_a_gold_never_saw_its_forget_set_and_was_trained_from_scratch(library):
+    tiny = library.loaded
     case = tiny.cases[0]
     for ref in [tiny.original, *tiny.golds(case)]:
-        assert audit.verify(tiny, tiny_store, ref) == []
-        found = tiny_store.read("models", ref.key).provenance["audit"]
+        assert audit.find_defects(library, ref) == []
+        found = library.model_entry(ref).provenance["audit"]
         assert found["forget_samples_seen"] == 0
         assert found["samples"] == (240 if ref.case is None else 234)
         assert found["parameters_left_as_initialised"] == []
@@ -38,27 +40,26 @@ def rewrite(store, ref, change):
         (lambda p, f: p["identity"].update(seed=9), "another model's"),
     ],
 )
-def test_the_audit_finds_a_gold_that_is_none(tiny, tiny_store, tmp_path, change, expected):
-    store = copy_of(tiny_store, tmp_path / "copy")
-    ref = tiny.golds(tiny.cases[0])[0]
-    rewrite(store, ref, change)
-    assert any(expected in defect for defect in audit.verify(tiny, store, ref))
+def test_the_audit_finds_a_gold_that_is_none(library, tmp_path, change, expected):
+    own = copy_of(library, tmp_path / "copy")
+    ref = own.loaded.golds(own.loaded.cases[0])[0]
+    rewrite(own.store, ref, change)
+    assert any(expected in defect for defect in audit.find_defects(own, ref))
 
 
-def test_the_audit_finds_a_readout_of_other_weights(tiny, tiny_store, tmp_path):
-    store = copy_of(tiny_store, tmp_path / "copy")
-    one, two = tiny.golds(tiny.cases[0])
-    other = store.read("models", two.key).content("weights.safetensors")
-    rewrite(store, one, lambda p, f: f.update({"weights.safetensors": other}))
-    assert any("does not follow" in defect for defect in audit.verify(tiny, store, one))
+def test_the_audit_finds_a_readout_of_other_weights(library, tmp_path):
+    own = copy_of(library, tmp_path / "copy")
+    one, two = own.loaded.golds(own.loaded.cases[0])
+    other = own.model_entry(two).content("weights.safetensors")
+    rewrite(own.store, one, lambda p, f: f.update({"weights.safetensors": other}))
+    assert any("does not follow" in defect for defect in audit.find_defects(own, one))
 
 
 def test_the_audit_counts_leaked_samples(tiny):
     """Fed a training set with D_f in it, the audit says how many it saw."""
     case = tiny.cases[0]
     ref = tiny.golds(case)[0]
-    model = tiny.fresh(0)
-    weights = cached.tensors_of(model)
-    found = audit.audit_training(tiny, ref, tiny.train, model, weights, weights)
+    weights = contiguous_tensors(tiny.fresh(0).state_dict())
+    found = audit.audit_training(tiny, ref, tiny.train, weights, weights)
     assert found["forget_samples_seen"] == 6
     assert len(found["parameters_left_as_initialised"]) == found["parameters"]

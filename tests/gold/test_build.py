@@ -1,10 +1,12 @@
 """Training what is missing, several at once."""
 
+import pickle
+
 import pytest
 import torch
 
-from mubench.gold.build import build, estimate_seconds, num_workers
-from mubench.gold.cached import missing
+from mubench.gold.build import TrainJob, build, estimate_seconds
+from mubench.gold.library import GoldLibrary
 from mubench.gold.loaded import LoadedTask
 from mubench.training import loop
 
@@ -13,16 +15,24 @@ def test_diverging_recipes_are_one_error(tiny_task, empty):
     recipe = tiny_task.train.model_copy(update={"lr": 1e9, "schedule": "constant"})
     task = tiny_task.model_copy(update={"train": recipe})
     loaded = LoadedTask(task, torch.device("cpu"))
+    library = GoldLibrary(loaded, empty)
     with pytest.raises(loop.Diverged):
-        build(loaded, empty, [loaded.original])
-    assert missing(loaded, empty, ()) == [loaded.original]
+        build(library, [loaded.original])
+    assert library.missing(()) == [loaded.original]
 
 
-def test_as_many_train_at_once_as_there_are_cores_and_models(monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 4)
-    cpu = torch.device("cpu")
-    assert [num_workers(cpu, count) for count in (0, 1, 3, 9)] == [1, 1, 3, 4]
-    assert num_workers(torch.device("cuda"), 9) == 1
+def test_a_job_can_be_pickled_and_trains_what_is_not_there(library, empty):
+    loaded = library.loaded
+    ref = loaded.golds(loaded.cases[0])[1]
+    job = TrainJob(loaded.task, empty.root, "cpu", ref.seed, ref.case)
+    there = pickle.loads(pickle.dumps(job))
+    assert there == job
+    own = GoldLibrary(loaded, empty)
+    with loop.threads(1):
+        assert there() > 0
+    assert own.is_ready(ref)
+    weights = [lib.model_entry(ref).content("weights.safetensors") for lib in (own, library)]
+    assert weights[0] == weights[1]
 
 
 def test_an_estimate_is_of_rounds_of_trainings(tiny, monkeypatch):

@@ -2,32 +2,34 @@
 
 import pytest
 
-from mubench.gold import cached
 from mubench.gold.bundle import export_bundle, import_bundle
-from mubench.gold.cached import missing
+from mubench.gold.library import GoldLibrary
+from tests.helpers.stores import keys
 
 
-def test_a_bundle_is_enough_to_score_with(tiny, tiny_store, empty, tmp_path):
+def test_a_bundle_is_enough_to_score_with(library, empty, tmp_path):
+    tiny = library.loaded
     path = tmp_path / "golds.zip"
-    size = export_bundle(tiny, tiny_store, tiny.cases[:1], path)
+    size = export_bundle(library, tiny.cases[:1], path)
     assert size == path.stat().st_size
     assert import_bundle(empty, path) == (1, 2)
-    assert missing(tiny, empty, tiny.cases[:1]) == []
+    imported = GoldLibrary(tiny, empty)
+    assert imported.missing(tiny.cases[:1]) == []
     ref = tiny.golds(tiny.cases[0])[0]
     assert not empty.holds("models", ref.key)
-    assert cached.gold_readout(tiny, empty, ref) == cached.gold_readout(tiny, tiny_store, ref)
+    assert imported.readout(ref).content == library.readout(ref).content
 
 
-def test_a_bundle_of_what_is_not_cached_is_refused(tiny, tiny_store, tmp_path):
+def test_a_bundle_of_what_is_not_cached_is_refused(library, tmp_path):
     with pytest.raises(ValueError, match=r"not cached: .*gold 1 of d-6.*mubench gold build"):
-        export_bundle(tiny, tiny_store, tiny.cases, tmp_path / "golds.zip")
+        export_bundle(library, library.loaded.cases, tmp_path / "golds.zip")
 
 
-def test_a_bundle_is_checked_by_content(tiny, tiny_store, empty, tmp_path):
+def test_a_bundle_is_checked_by_content(library, empty, tmp_path):
     import zipfile
 
     path, bad = tmp_path / "golds.zip", tmp_path / "bad.zip"
-    export_bundle(tiny, tiny_store, tiny.cases[:1], path)
+    export_bundle(library, library.loaded.cases[:1], path)
     with zipfile.ZipFile(path) as bundle:
         files = {name: bundle.read(name) for name in bundle.namelist()}
 
@@ -37,7 +39,7 @@ def test_a_bundle_is_checked_by_content(tiny, tiny_store, empty, tmp_path):
                 bundle.writestr(name, content)
         with pytest.raises(ValueError, match=expected):
             import_bundle(empty, bad)
-        assert empty.keys("models") == []
+        assert keys(empty, "models") == []
 
     weights = next(name for name in files if name.endswith(".safetensors"))
     rejected("does not match its checksums", files | {weights: files[weights][:-1] + b"x"})

@@ -5,16 +5,16 @@ import pytest
 import torch
 
 from mubench._util.errors import UserError
-from mubench.gold import cached, loaded
+from mubench.gold import loaded
 from mubench.gold.loaded import load_once
-from mubench.record.readout import parse_readout
 
 
-def test_the_readout_is_what_the_weights_say(tiny, tiny_store):
+def test_the_readout_is_what_the_weights_say(library):
+    tiny = library.loaded
     case = tiny.cases[0]
     ref = tiny.golds(case)[0]
-    readout = parse_readout(cached.gold_readout(tiny, tiny_store, ref), "gold")
-    model = cached.load_weights(tiny, tiny_store, ref)
+    readout = library.readout(ref).readout
+    model = library.model(ref)
     forget, retain = tiny.split(case)
     with torch.no_grad():
         logits = model(tiny.pipeline.normalise(forget.images))

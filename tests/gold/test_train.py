@@ -4,13 +4,15 @@ import pytest
 import torch
 
 from mubench._util.hashing import derive_seed
-from mubench.gold import cached
 from mubench.gold import train as training
+from mubench.gold.library import GoldLibrary
 from mubench.training import loop
+from tests.helpers.stores import keys
 
 
-def test_golds_differ_between_seeds_and_equal_a_training_by_hand(tiny, tiny_store):
-    one, two = (cached.load_weights(tiny, tiny_store, ref) for ref in tiny.golds(tiny.cases[0]))
+def test_golds_differ_between_seeds_and_equal_a_training_by_hand(library):
+    tiny = library.loaded
+    one, two = (library.model(ref) for ref in tiny.golds(tiny.cases[0]))
     assert not torch.equal(next(one.parameters()), next(two.parameters()))
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -27,9 +29,8 @@ class Stop(Exception):
     pass
 
 
-def test_a_training_that_was_stopped_goes_on_from_its_last_checkpoint(
-    tiny, tiny_store, empty, monkeypatch
-):
+def test_a_training_that_was_stopped_goes_on_from_its_last_checkpoint(library, empty, monkeypatch):
+    tiny, anew = library.loaded, GoldLibrary(library.loaded, empty)
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
     ref = tiny.golds(tiny.cases[0])[0]
 
@@ -40,20 +41,20 @@ def test_a_training_that_was_stopped_goes_on_from_its_last_checkpoint(
     steps = []
     with loop.threads(1):
         with pytest.raises(Stop):
-            training.train(tiny, empty, ref, stop)
-        assert empty.keys("checkpoints") == [ref.key]
-        assert empty.keys("models") == []
-        training.train(tiny, empty, ref, steps.append)
+            training.train(anew, ref, stop)
+        assert keys(empty, "checkpoints") == [ref.key]
+        assert keys(empty, "models") == []
+        training.train(anew, ref, steps.append)
     assert {step.epoch for step in steps} == {3}
-    assert empty.keys("checkpoints") == []
-    whole, resumed = (store.read("models", ref.key) for store in (tiny_store, empty))
+    assert keys(empty, "checkpoints") == []
+    whole, resumed = (own.model_entry(ref) for own in (library, anew))
     name = "weights.safetensors"
     assert resumed.content(name) == whole.content(name)
     assert resumed.provenance["log"] == whole.provenance["log"]
 
 
-def test_a_cached_model_is_not_trained_again(tiny, tiny_store):
-    steps = []
+def test_a_cached_model_is_not_trained_again(library):
+    steps, tiny = [], library.loaded
     for ref in (tiny.original, *tiny.golds(tiny.cases[0])):
-        training.train(tiny, tiny_store, ref, steps.append)
+        training.train(library, ref, steps.append)
     assert steps == []

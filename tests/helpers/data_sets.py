@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mubench.task.spec import DataSpec, TaskSpec
+from mubench.task.spec import DataSpec, Task
 
 CIFAR10 = "087d4ccc75875968eb0c8e5aaa47c368b8d52028983baa5348602859cd72c12a"
 CIFAR100 = "0a27ded4c3a9b04c590b6762a87f974b6b417462eef35de76859bd267b84af76"
@@ -38,8 +38,8 @@ DIGITS_SPEC = spec_of("digits", size=8, channels=1)
 CIFAR10_SPEC = spec_of("cifar10", size=32)
 
 
-def task_of(data: DataSpec, draw: int = 0) -> TaskSpec:
-    return TaskSpec.model_validate(
+def task_of(data: DataSpec, draw: int = 0) -> Task:
+    return Task.model_validate(
         {
             "name": "some-task",
             "version": 1,

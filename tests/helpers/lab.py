@@ -1,16 +1,16 @@
 """Records and readouts made by hand, for what only reads them."""
 
 import json
-from dataclasses import asdict
 
 import numpy as np
 
 from mubench._util.files import write_atomic
 from mubench._util.hashing import digest, sha256_of
-from mubench.record.folder import gold_path, write_record
+from mubench.record.flags import Flag
+from mubench.record.folder import ResultsFolder, readout_beside
 from mubench.record.metrics import floor, score
 from mubench.record.readout import Readout, compact, readout_bytes
-from mubench.record.schema import Cost, GoldReference, Metric, Record
+from mubench.record.schema import Cost, GoldReference, Record
 from mubench.task.spec import parse_task
 
 SPEC = """
@@ -69,7 +69,7 @@ class Lab:
     def hardness(self, case):
         """Per sample of D_f, how hard it is, the same for every model."""
         rng = np.random.default_rng([1, self.cases.index(case)])
-        return rng.permutation(int(case.rpartition("-")[2])) + 0.5
+        return rng.permutation(self.task.case(case).size) + 0.5
 
     def readout(self, case, rng, accuracy, knowledge=1.0, test_accuracy=0.8, sharpness=4.0):
         """A model that is right on the share `accuracy` of D_f; `knowledge` 1: on the easiest."""
@@ -135,23 +135,24 @@ class Lab:
             "distribution": "made", "distribution_version": "1", "source_sha256": "1" * 64,
             "harness_sha256": "2" * 64, "requires": ("forget",), "control": False,
             "parameters": {"lr": 0.1, "epochs": 1}, "seed": seed, "status": "ok",
-            "metrics": _metrics(score(readout, golds)), "floor": _metrics(lowest),
+            "metrics": score(readout, golds), "floor": lowest,
             "golds": references, "readout_sha256": sha256_of(content), "cost": Cost(**cost),
-            "budget": 0.5, "flags": ("over-budget",) if over else (), "device": "a processor",
+            "budget": 0.5, "flags": (Flag.OVER_BUDGET,) if over else (), "device": "a processor",
             "threads": 1, "precision": "float32", "versions": {}, "git_revision": None,
             "started_at": "2026-01-01T00:00:00+00:00", "isolated": True,
         }  # fmt: skip
         record = Record(**(fields | changes))
-        for reference, gold_content in zip(references, contents, strict=True):
-            if not (path := gold_path(self.results, record, reference)).exists():
+        folder = ResultsFolder(self.results)
+        for path, gold_content in zip(folder.golds(record), contents, strict=True):
+            if not path.exists():
                 write_atomic(path, gold_content)
-        return write_record(self.results, record, content)
+        return folder.write(record, content)
 
     def fail(self, method, case, seed=0, error="ValueError: no"):
         """A record of a run that raised."""
         path = self.add(method, case, seed)
         edit(path, status="error", error=error, metrics={}, floor={}, golds=[], readout_sha256=None)
-        path.with_suffix(".npz").unlink()
+        readout_beside(path).unlink()
         return path
 
     def add_entry(self, method, accuracy=0.8, knowledge=0.8, seeds=(0,), **changes):
@@ -161,10 +162,6 @@ class Lab:
             for case in self.cases
             for seed in seeds
         ]
-
-
-def _metrics(scores):
-    return {name: Metric(**asdict(item)) for name, item in scores.items()}
 
 
 def edit(path, **changes):

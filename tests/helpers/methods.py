@@ -43,7 +43,7 @@ def method_class(unlearn, requires=("forget",), name="mine", **extra: Any):
         **extra,
     }
     cls = dataclasses.dataclass(frozen=True, kw_only=True)(type("Mine", (), body))
-    return MethodClass(name, cls, None, None, "0" * 64)
+    return MethodClass.of(name, cls)
 
 
 def bad(name: str) -> str:

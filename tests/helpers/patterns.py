@@ -1,14 +1,17 @@
 """Four noisy patterns that are learned in a second, for methods to unlearn."""
 
+from types import SimpleNamespace
+
 import torch
 from mubench_methods.tmu import TMU  # noqa: TID251 - of the tests of built-in methods only
 from torch import nn
 
 from mubench.method.problem import Problem
+from mubench.task import data
 from mubench.task.data import Samples
 from mubench.task.spec import DataSpec, ModelSpec, TrainSpec
-from mubench.training import networks
 from mubench.training.loop import Pipeline
+from mubench.training.networks import Architecture
 
 CLASSES, SIZE, PER_CLASS = 4, 8, 80
 CPU = torch.device("cpu")
@@ -21,9 +24,13 @@ PIPELINE = Pipeline(DATA, RECIPE, CPU)
 QUICK_TMU = TMU(replay_share=0.2, twin_pool=2, twin_epochs=2)
 
 
+ARCHITECTURE = Architecture(
+    ModelSpec(name="allcnn", width=8), num_classes=CLASSES, channels=3, image_size=SIZE
+)
+
+
 def build(seed: int) -> nn.Module:
-    spec = ModelSpec(name="allcnn", width=8)
-    return networks.build(spec, num_classes=CLASSES, channels=3, image_size=SIZE, seed=seed)
+    return ARCHITECTURE.fresh(seed)
 
 
 def draw(per_class: int, seed: int) -> Samples:
@@ -37,6 +44,22 @@ def draw(per_class: int, seed: int) -> Samples:
 
 
 TRAIN, HOLDOUT, TEST = draw(PER_CLASS, 1), draw(40, 2), draw(100, 3)
+
+
+class Patterns:
+    """Patterns in place of a task with its data. A case is the positions of D_f in TRAIN."""
+
+    task = SimpleNamespace(data=DATA, train=RECIPE)
+    device = CPU
+    architecture = ARCHITECTURE
+    holdout = HOLDOUT
+    cases = (torch.arange(len(TRAIN))[TRAIN.labels == 1][:20],)
+
+    @staticmethod
+    def split(case: torch.Tensor) -> tuple[Samples, Samples]:
+        """D_f in the order of its positions, and D_r."""
+        return TRAIN[case], data.split(TRAIN, case)[1]
+
 
 ALL = {"forget", "retain", "holdout", "gold_labels"}
 

@@ -23,7 +23,7 @@ def results(tmp_path):
 
 
 PLANTED = {
-    "the checking of a record": (rules.Rules, "check_cost"),
+    "the checking of a record": (rules.TaskRules, "check_cost"),
     "reading a folder": (check, "_check_place"),
     "the means of a folder": (check, "_read_golds"),
     "a metric": (stacked, "per_sample"),
@@ -54,6 +54,6 @@ def test_a_bug_in_a_full_check_ends_in_a_traceback(results, monkeypatch):
     folder, _ = results
     read = [make_task(classes=("a",))]
     assert check.read_results(folder, read, thorough=True).rejected == ()
-    monkeypatch.setattr(metrics, "l2_distance", bug)
+    monkeypatch.setattr(metrics, "mean_metric", bug)
     with pytest.raises(ValueError, match="could not be broadcast"):
         check.read_results(folder, read, thorough=True)

@@ -8,6 +8,7 @@ import grimp
 import pytest
 
 import mubench
+from mubench.record.schema import Record, RecordHead
 from mubench.run.machine import TAKES_PART
 from tests.helpers.packages import succeed
 from tests.helpers.tiny import TINY
@@ -23,6 +24,41 @@ def test_what_takes_part_is_what_the_measuring_code_imports():
     files = {name.replace(".", "/").removeprefix("mubench/") + ".py" for name in modules}
     assert set(TAKES_PART) == files
     assert list(TAKES_PART) == sorted(TAKES_PART)
+
+
+OUTCOME = {
+    "status", "error", "metrics", "floor", "golds", "readout_sha256", "reports", "cost", "flags",
+    "git_revision", "started_at",
+}  # fmt: skip
+
+
+def test_every_field_of_a_record_but_those_of_its_outcome_is_identity():
+    """A field that is new belongs to the head, unless it is added here."""
+    assert set(Record.model_fields) - set(RecordHead.model_fields) == OUTCOME
+    assert set(RecordHead.model_fields) <= set(Record.model_fields)
+
+
+HEAD = RecordHead(
+    task="t@1", spec_sha="1", data_fingerprint="2", case="c-1", forget_sha256="3", method="m",
+    distribution="d", distribution_version="1", source_sha256="4", harness_sha256="5",
+    requires=("forget",), control=False, parameters={"lr": 0.1}, seed=0, budget=0.5, device="cpu",
+    threads=1, precision="float32", versions={"python": "3"},
+)  # fmt: skip
+
+OTHER = {"parameters": {"lr": 0.2}, "versions": {}, "requires": (), "control": True,
+         "isolated": True, "budget": 0.6, "seed": 1, "threads": 2}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", sorted(set(RecordHead.model_fields) - {"schema_version"}))
+def test_another_value_of_any_field_of_the_head_is_another_measurement(field):
+    def record(**changes):
+        head = HEAD.model_copy(update=changes)
+        return Record.of(head, status="ok", git_revision=None, started_at="now")
+
+    assert record().head == HEAD
+    changed = record(**{field: OTHER.get(field, "another")})
+    assert changed.head != record().head
+    assert record().model_copy(update={"status": "error", "started_at": "later"}).head == HEAD
 
 
 @pytest.fixture

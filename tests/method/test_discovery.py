@@ -1,5 +1,6 @@
 """Finding methods: by entry point, file or module, and what is refused."""
 
+import inspect
 import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import mubench
-from mubench.method.discovery import METHODS_GROUP, available_methods, load_method
+from mubench.method.discovery import METHODS_GROUP, MethodClass, available_methods, load_method
 from tests.helpers.methods import PLUGIN
 
 SOURCE = Path(mubench.__file__).parent
@@ -30,8 +31,8 @@ def test_a_file_is_a_method(plugin):
     assert plugin.name == "my-method"
     assert plugin.distribution is None
     assert plugin.requires == {"forget"}
-    assert plugin.summary == "Does a thing (arXiv:1)."
-    assert not plugin.is_control
+    assert inspect.getdoc(plugin.cls).partition("\n")[0] == "Does a thing (arXiv:1)."
+    assert not plugin.control
 
 
 def test_a_module_is_a_method(tmp_path, monkeypatch):
@@ -43,7 +44,22 @@ def test_a_module_is_a_method(tmp_path, monkeypatch):
 def test_an_entry_point_is_a_method():
     method = load_method("finetune")
     assert (method.name, method.distribution) == ("finetune", "mubench")
-    assert method.version == mubench.__version__
+    assert method.distribution_version == mubench.__version__
+
+
+def test_the_code_of_a_method_is_its_distribution_version_and_source(plugin):
+    assert plugin.code == (None, None, plugin.source_sha256)
+    installed = load_method("finetune")
+    assert installed.code == ("mubench", mubench.__version__, installed.source_sha256)
+    by_file = MethodClass.of("another-name", plugin.cls, plugin.files)
+    assert by_file.code == plugin.code
+    assert MethodClass.of("my-method", plugin.cls, installed.files).code != plugin.code
+    assert MethodClass.of("my-method", plugin.cls, plugin.files, "mine", "1").code != plugin.code
+
+
+def test_a_control_says_so_or_sees_what_golds_get_right():
+    is_control = {name: load_method(name).control for name in ("finetune", "oracle", "original")}
+    assert is_control == {"finetune": False, "oracle": True, "original": True}
 
 
 @pytest.mark.parametrize(

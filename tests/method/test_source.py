@@ -65,20 +65,20 @@ def test_one_file_is_itself(tmp_path):
     (tmp_path / "mine.py").write_text(CLASS)
     method = load_method(f"{tmp_path / 'mine.py'}:Mine")
     assert method.files == (tmp_path / "mine.py",)
-    assert method.source_sha == source_sha([tmp_path / "mine.py"])
+    assert method.source_sha256 == source_sha([tmp_path / "mine.py"])
 
 
 def test_builtin_methods_have_a_source_each():
     tmu, finetune = (load_method(name) for name in ("tmu", "finetune"))
     assert [path.name for path in finetune.files] == ["__init__.py", "finetune.py"]
     assert {"_tmu_twin.py", "_tmu_features.py", "tmu.py"} < {path.name for path in tmu.files}
-    assert tmu.source_sha != finetune.source_sha
+    assert tmu.source_sha256 != finetune.source_sha256
 
 
 def test_the_source_hash_follows_the_source(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(PLUGIN)
-    before = load_method(f"{file}:MyMethod").source_sha
-    assert load_method(f"{file}:MyMethod").source_sha == before
+    before = load_method(f"{file}:MyMethod").source_sha256
+    assert load_method(f"{file}:MyMethod").source_sha256 == before
     file.write_text(PLUGIN + "\n# changed\n")
-    assert load_method(f"{file}:MyMethod").source_sha != before
+    assert load_method(f"{file}:MyMethod").source_sha256 != before

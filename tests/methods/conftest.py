@@ -3,12 +3,12 @@
 import copy
 
 import pytest
-import torch
 from torch import nn
 
 from mubench.method.problem import Meter, Problem
 from mubench.training.loop import fit
-from tests.helpers.patterns import CLASSES, HOLDOUT, PIPELINE, RECIPE, TRAIN, build
+from tests.helpers.patterns import PIPELINE, RECIPE, TRAIN, Patterns, build
+from tests.helpers.problems import make_problem
 
 
 @pytest.fixture(scope="session")
@@ -18,30 +18,30 @@ def trained() -> nn.Module:
     return model
 
 
+class Trained:
+    """In place of a library of models: one network is the original."""
+
+    def __init__(self, model: nn.Module):
+        self.model = model
+
+    def original(self) -> nn.Module:
+        return copy.deepcopy(self.model)
+
+    def training_log(self) -> tuple[()]:
+        return ()
+
+
 @pytest.fixture
 def make(trained):
     """Makes a problem: D_f is `forget`, positions in TRAIN; by default 20 of class 1."""
 
-    def make_problem(requires, forget=None, seed=0, **access) -> Problem:
-        if forget is None:
-            forget = torch.arange(len(TRAIN))[TRAIN.labels == 1][:20]
-        kept = torch.ones(len(TRAIN), dtype=torch.bool)
-        kept[forget] = False
-        sets = {"forget": TRAIN[forget], "retain": TRAIN[kept], "holdout": HOLDOUT} | access
-        sets.setdefault("gold_labels", torch.arange(len(forget)) % 4 != 0)
+    def make_one(requires, forget=None, seed=0, **access) -> Problem:
         meter = Meter()
-        problem = Problem(
-            original=copy.deepcopy(trained),
-            fresh=build,
-            access=sets,
-            requires=frozenset(requires),
-            num_classes=CLASSES,
-            recipe=RECIPE,
-            pipeline=PIPELINE,
-            seed=seed,
-            meter=meter,
-        )
+        problem = make_problem(
+            Patterns(), *requires, library=Trained(trained), meter=meter, seed=seed, case=forget,
+            **access,
+        )  # fmt: skip
         problem.meter = meter
         return problem
 
-    return make_problem
+    return make_one

@@ -1,7 +1,7 @@
 """The gate on real runs: it is quiet about other seeds, and finds what is planted."""
 
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +10,9 @@ from click.testing import CliRunner
 
 from mubench._util.hashing import sha256_of
 from mubench.cli.main import main
-from mubench.record.folder import gold_path, read_record, write_record
+from mubench.record.folder import ResultsFolder, read_record, readout_beside
 from mubench.record.metrics import score
 from mubench.record.readout import parse_readout, readout_bytes
-from mubench.record.schema import Metric
 
 pytestmark = [
     pytest.mark.slow,
@@ -57,11 +56,9 @@ def regress(baseline: Path, new: Path):
 def unlearn_less_well(results: Path, path: Path, points: int) -> None:
     """Makes the model of a record wrong on so much more of D_f that delta rises by the points."""
     record = read_record(path)
-    golds = [
-        parse_readout(gold_path(results, record, gold).read_bytes(), gold.key)
-        for gold in record.golds
-    ]
-    readout = parse_readout(path.with_suffix(".npz").read_bytes(), path.name)
+    folder = ResultsFolder(results)
+    golds = [parse_readout(file.read_bytes(), file.name) for file in folder.golds(record)]
+    readout = parse_readout(readout_beside(path).read_bytes(), path.name)
     logits = readout.forget_logits_NK.copy()
     for sample in np.flatnonzero(readout.forget_right_N):
         logits[sample, readout.forget_labels_N[sample]] -= 40
@@ -71,10 +68,10 @@ def unlearn_less_well(results: Path, path: Path, points: int) -> None:
             break
     content = readout_bytes(readout)
     changes = {
-        "metrics": {name: Metric(**asdict(item)) for name, item in scores.items()},
+        "metrics": scores,
         "readout_sha256": sha256_of(content),
     }
-    write_record(results, record.model_copy(update=changes), content)
+    folder.write(record.model_copy(update=changes), content)
 
 
 def double_cost(results: Path, path: Path) -> None:
@@ -82,7 +79,7 @@ def double_cost(results: Path, path: Path) -> None:
     names = ("forward_samples", "backward_samples", "epochs_equivalent")
     doubled = {name: 2 * getattr(record.cost, name) for name in names}
     changed = record.model_copy(update={"cost": record.cost.model_copy(update=doubled)})
-    write_record(results, changed, path.with_suffix(".npz").read_bytes())
+    ResultsFolder(results).write(changed, readout_beside(path).read_bytes())
 
 
 def test_twenty_other_seeds_give_at_most_one_alarm(runs, tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 
 from mubench._util.errors import DoesNotHold
-from mubench.record.folder import gold_path, read_record, record_file, record_path, write_record
+from mubench.record.folder import ResultsFolder, read_record, readout_beside
 from tests.helpers.rejections import only_rejected
 
 
@@ -16,18 +16,22 @@ def test_not_json(lab):
 def test_a_record_is_read_as_written(lab):
     path = lab.add("m", "a-50")
     record = read_record(path)
-    assert path == record_path(lab.results, record) == lab.results / record_file(record)
+    folder = ResultsFolder(lab.results)
+    assert path == folder.record(record) == folder / folder.file(record)
+    assert path.parent == folder.home(record)
+    assert path.with_suffix(".npz") == folder.readout(record) == readout_beside(path)
     text, readout = path.read_bytes(), path.with_suffix(".npz").read_bytes()
     path.unlink()
-    assert write_record(lab.results, record, readout) == path
+    assert folder.write(record, readout) == path
     assert (path.read_bytes(), read_record(path)) == (text, record)
-    assert all(gold_path(lab.results, record, gold).is_file() for gold in record.golds)
+    assert folder.golds(record) == [folder.gold(record, gold) for gold in record.golds]
+    assert all(gold.is_file() for gold in folder.golds(record))
 
 
 def test_a_record_without_a_readout_leaves_no_older_one(lab):
     path = lab.add("m", "a-50")
     failed = read_record(path).model_copy(update={"status": "error", "readout_sha256": None})
-    assert write_record(lab.results, failed, None) == path
+    assert ResultsFolder(lab.results).write(failed, None) == path
     assert not path.with_suffix(".npz").exists()
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from mubench.record.membership import cross_entropy, mia_lr_loss, two_sided_gap
+from mubench.record.membership import loss_per_sample, mia_lr_loss, two_sided_gap
 
 
 def losses(seed, size, scale=1.0):
@@ -17,23 +17,23 @@ def attack(members, nonmembers):
     return result
 
 
-def test_cross_entropy_by_hand():
+def test_loss_per_sample_by_hand():
     # softmax(0, 0) = 1/2, so ln 2; softmax(0, ln 3) = (1/4, 3/4), so ln 4 for class 0.
     logits = np.array([[0, 0], [0, np.log(3)]], dtype=np.float32)
-    assert cross_entropy(logits, np.array([1, 0])) == pytest.approx([np.log(2), np.log(4)])
+    assert loss_per_sample(logits, np.array([1, 0])) == pytest.approx([np.log(2), np.log(4)])
 
 
-def test_cross_entropy_agrees_with_sklearn():
+def test_loss_per_sample_agrees_with_sklearn():
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(50, 4)), rng.integers(0, 4, 50)
     probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     expected = log_loss(labels, probs, labels=range(4))
-    assert cross_entropy(logits, labels).mean() == pytest.approx(expected)
+    assert loss_per_sample(logits, labels).mean() == pytest.approx(expected)
 
 
-def test_cross_entropy_of_extreme_logits_is_finite():
+def test_loss_per_sample_of_extreme_logits_is_finite():
     logits = np.array([[65504, -65504]], dtype=np.float16)
-    assert cross_entropy(logits, np.array([1])) == pytest.approx([131008])
+    assert loss_per_sample(logits, np.array([1])) == pytest.approx([131008])
 
 
 def test_identical_distributions_give_chance():

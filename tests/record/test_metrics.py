@@ -313,7 +313,7 @@ def test_a_constant_guess_gains_nothing(draws, size):
 
 
 def test_scoring_needs_a_gold():
-    with pytest.raises(ValueError, match="at least one gold"):
+    with pytest.raises(AssertionError, match="at least one gold"):
         score(U, [])
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from mubench.record.metrics import score
 from mubench.record.readout import read_arrays, readout_bytes
-from mubench.record.stacked import Models, recompute
+from mubench.record.stacked import StackedReadouts, recompute
 
 
 def test_recompute_is_score(lab):
@@ -14,7 +14,7 @@ def test_recompute_is_score(lab):
     models = [lab.readout("a-50", rng, accuracy, 0.5) for accuracy in (0.0, 0.3, 0.7, 1.0)]
 
     def stack(readouts):
-        return Models.of([read_arrays(readout_bytes(r), "") for r in readouts])
+        return StackedReadouts.of([read_arrays(readout_bytes(r), "") for r in readouts])
 
     values, stderrs = recompute(stack(models), stack(golds))
     for row, model in enumerate(models):

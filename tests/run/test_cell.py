@@ -8,9 +8,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from mubench.gold import cached
 from mubench.method.discovery import load_method
-from mubench.record.folder import read_record
+from mubench.record.folder import ResultsFolder, read_record
 from mubench.record.readout import parse_readout
 from tests.helpers.methods import method_class
 
@@ -46,18 +45,17 @@ def test_a_record_says_everything_and_is_read_back(run, tiny):
     assert record.flags == ()
 
 
-def test_numbers_follow_from_saved_weights_by_independent_arithmetic(
-    run, tiny, tiny_store, tmp_path
-):
+def test_numbers_follow_from_saved_weights_by_independent_arithmetic(run, library, tmp_path):
     """Delta and activation distance again, from weights and pixels, with torch alone."""
+    tiny, models = library.loaded, library.store.root / "models"
     weights = tmp_path / "unlearned.safetensors"
     record = run(ascend, save_weights=weights).record
     forget, _ = tiny.split(tiny.cases[0])
     mean = torch.tensor(tiny.task.data.mean).view(1, 3, 1, 1)
     std = torch.tensor(tiny.task.data.std).view(1, 3, 1, 1)
     images = (forget.images.float() / 255 - mean) / std
-    files = [weights, *(tiny_store.root / "models" / ref.key / "weights.safetensors"
-                        for ref in tiny.golds(tiny.cases[0]))]  # fmt: skip
+    golds = tiny.golds(tiny.cases[0])
+    files = [weights, *(models / ref.key / "weights.safetensors" for ref in golds)]
     outputs = []
     for file in files:
         model = tiny.fresh(0).eval()
@@ -75,21 +73,19 @@ def test_numbers_follow_from_saved_weights_by_independent_arithmetic(
     )
 
 
-def test_the_readout_lies_beside_and_gives_the_same_metrics(run, tiny, tmp_path):
+def test_the_readout_lies_beside_and_gives_the_same_metrics(run, tmp_path):
     from mubench.record import metrics
 
     measured = run(ascend)
     record = measured.record
     own = parse_readout(measured.path.with_suffix(".npz").read_bytes(), "own")
-    folder = tmp_path / "results" / "tiny" / "golds"
-    references = [
-        parse_readout((folder / f"{gold.key[:16]}.npz").read_bytes(), "gold")
-        for gold in record.golds
+    folder = ResultsFolder(tmp_path / "results")
+    assert measured.path == folder.record(record)
+    assert folder.golds(record) == [
+        tmp_path / "results" / "tiny" / "golds" / f"{gold.key[:16]}.npz" for gold in record.golds
     ]
-    again = metrics.score(own, references)
-    assert {name: score.value for name, score in again.items()} == {
-        name: metric.value for name, metric in record.metrics.items()
-    }
+    references = [parse_readout(path.read_bytes(), "gold") for path in folder.golds(record)]
+    assert metrics.score(own, references) == record.metrics
 
 
 def test_same_seed_same_numbers_and_no_second_measurement(run):
@@ -202,11 +198,8 @@ def test_what_a_method_prints_is_not_data(run, capsys):
     assert "hello" in captured.err
 
 
-def test_reports_are_scored_after_the_fact(run, tiny, tiny_store):
-    readouts = [
-        parse_readout(cached.gold_readout(tiny, tiny_store, ref), "gold")
-        for ref in tiny.golds(tiny.cases[0])
-    ]
+def test_reports_are_scored_after_the_fact(run, library):
+    readouts = [stored.readout for stored in library.readouts(library.loaded.cases[0])]
     mask = torch.tensor([True, False, True, True, False, True])
 
     def predict(problem):
@@ -219,7 +212,7 @@ def test_reports_are_scored_after_the_fact(run, tiny, tiny_store):
     assert record.reports["easy"] == mask.tolist()
 
 
-def test_controls_see_what_the_golds_get_right(run, tiny, tiny_store):
+def test_controls_see_what_the_golds_get_right(run, library):
     seen = {}
 
     def look(problem):
@@ -230,10 +223,8 @@ def test_controls_see_what_the_golds_get_right(run, tiny, tiny_store):
     record = run(method).record
     assert record.status == "ok"
     assert record.control
-    right = [
-        parse_readout(cached.gold_readout(tiny, tiny_store, ref), "gold").forget_right_N
-        for ref in tiny.golds(tiny.cases[0])
-    ]
+    readouts = library.readouts(library.loaded.cases[0])
+    right = [stored.readout.forget_right_N for stored in readouts]
     assert seen["labels"].tolist() == (np.mean(right, axis=0) > 0.5).tolist()
 
 

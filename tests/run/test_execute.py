@@ -1,11 +1,12 @@
-"""An attempt at unlearning: what a method is given, its clock, its errors."""
+"""Executing a method: what it is given, its clock, its errors."""
 
 import pytest
 import torch
 
-from mubench.method.problem import AccessError, Meter
-from mubench.run.execute import Inputs, attempt, describe_error
+from mubench.method.problem import AccessError, Meter, Problem
+from mubench.run.execute import describe_error, execute
 from mubench.training import loop
+from tests.helpers.problems import make_inputs, make_problem
 
 
 def test_the_clock_waits_for_the_device(monkeypatch, run):
@@ -23,28 +24,10 @@ def test_the_clock_waits_for_the_device(monkeypatch, run):
     assert len(waits) > during[0]
 
 
-def inputs_of(loaded, requires=frozenset({"retain"})):
-    forget, retain = loaded.split(loaded.cases[0])
-    sets = {"forget": forget, "retain": retain}
-    return Inputs(
-        original=loaded.fresh(3).state_dict(),
-        access={name: sets[name] for name in requires},
-        requires=frozenset(requires),
-        num_forget=len(forget),
-        num_classes=4,
-        channels=3,
-        data=loaded.task.data,
-        model=loaded.task.model,
-        recipe=loaded.task.train,
-        seed=5,
-        device=loaded.device,
-    )
-
-
 def test_a_problem_has_a_private_original_and_what_was_declared(tiny):
-    inputs = inputs_of(tiny)
+    inputs = make_inputs(tiny, "retain")
     kept = {name: value.clone() for name, value in inputs.original.items()}
-    problem = inputs.problem(Meter())
+    problem = Problem(inputs, Meter())
     assert not problem.original.training
     with torch.no_grad():
         for parameter in problem.original.parameters():
@@ -66,7 +49,8 @@ def test_an_attempt_leaves_the_callers_randomness_alone_and_has_its_own(tiny):
     def run_with(seed):
         torch.manual_seed(seed)
         meter = Meter()
-        assert attempt(Draws(), inputs_of(tiny).problem(meter), meter).status == "ok"
+        problem = make_problem(tiny, "retain", meter=meter)
+        assert execute(Draws(), problem, meter).status == "ok"
         return torch.rand(3).tolist()
 
     expected = []
@@ -84,12 +68,13 @@ def test_an_attempt_that_raises_keeps_what_it_cost(tiny):
             raise SystemExit("enough")
 
     meter = Meter()
-    outcome = attempt(Raises(), inputs_of(tiny).problem(meter), meter)
+    outcome = execute(Raises(), make_problem(tiny, "retain", meter=meter), meter)
     assert (outcome.status, outcome.error) == ("error", "SystemExit: enough")
     assert "in unlearn" in outcome.trace
     assert outcome.weights is None
-    assert outcome.forward_samples == 7
-    assert outcome.seconds > 0
+    assert outcome.usage.forward_samples == 7
+    assert outcome.usage.seconds > 0
+    assert outcome.usage.peak_memory_bytes > 50e6
 
 
 @pytest.mark.parametrize(

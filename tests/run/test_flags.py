@@ -8,18 +8,18 @@ import pytest
 import torch
 from torch import nn
 
-from mubench.gold import cached
-from mubench.record.readout import Readout, parse_readout
+from mubench.record.folder import ResultsFolder
+from mubench.record.readout import Readout
 from mubench.run.cell import Cell, measure
 from mubench.run.flags import batch_norm_statistics, find_flags
 from mubench.task.spec import ModelSpec
-from mubench.training import networks
+from mubench.training.networks import Architecture
 from tests.helpers.methods import method_class
 
 
 def build(name: str = "resnet18", seed: int = 0) -> nn.Module:
     spec = ModelSpec(name=name, width=4)
-    return networks.build(spec, num_classes=4, channels=3, image_size=8, seed=seed).eval()
+    return Architecture(spec, num_classes=4, channels=3, image_size=8).fresh(seed).eval()
 
 
 def readout(seed: int = 0, predicted: int | None = None) -> Readout:
@@ -96,17 +96,15 @@ def test_a_gold_is_recognised_by_what_it_says(by, expected):
     assert flags(build(seed=1), nudge(readout(2), by)) == expected
 
 
-def test_golds_are_no_copies_of_each_other(tiny, tiny_store):
-    readouts = [
-        parse_readout(cached.gold_readout(tiny, tiny_store, ref), "gold")
-        for ref in tiny.golds(tiny.cases[0])
-    ]
-    model = tiny.fresh(0)
+def test_golds_are_no_copies_of_each_other(library):
+    readouts = [stored.readout for stored in library.readouts(library.loaded.cases[0])]
+    model = library.loaded.fresh(0)
     assert find_flags(model, model, readouts[0], readouts[1:]) == ["no-op"]
 
 
-def test_flags_reach_the_record(tiny, tiny_store, tmp_path):
-    gold = cached.load_weights(tiny, tiny_store, tiny.golds(tiny.cases[0])[1])
+def test_flags_reach_the_record(library, tmp_path):
+    case = library.loaded.cases[0]
+    gold = library.model(library.loaded.golds(case)[1])
 
     def flatten(problem):
         with torch.no_grad():
@@ -116,8 +114,8 @@ def test_flags_reach_the_record(tiny, tiny_store, tmp_path):
 
     def run(name, unlearn):
         method = method_class(unlearn, name=name)
-        cell = Cell(tiny.cases[0], method, method.cls(), 0)
-        return measure(tiny, tiny_store, cell, tmp_path).record.flags
+        cell = Cell(case, method, method.cls(), 0)
+        return measure(library, cell, ResultsFolder(tmp_path)).record.flags
 
     assert run("copy", lambda problem: gold) == ("gold-copy",)
     assert run("nothing", lambda problem: problem.original) == ("no-op",)

@@ -3,7 +3,7 @@
 import pytest
 
 from mubench.gate.entry import review
-from mubench.method.discovery import source_sha
+from mubench.method.source import source_sha
 from tests.helpers.commands import call
 from tests.helpers.entries import HOME, at_work, copy_of_entry
 from tests.helpers.lab import edit
@@ -36,7 +36,7 @@ def test_a_rerun_finds_what_the_code_does_not_give(entry):
     source.write_text(text)
     for path in (entry / HOME).glob("*.json"):
         edit(path, source_sha256=source_sha([source]))
-    assert review(entry).problems == ()
+    assert review(entry).complaints == ()
     done = call("verify", entry, "--rerun", 1)
     assert done.exit_code == 1
     assert "measured again, epochs_equivalent is" in done.stdout

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mubench.task.data import Samples, forget_indices, forget_sha256, load, split_held_out
+from mubench.task.data import Samples, forget_indices, forget_sha256, load, split, split_held_out
 from mubench.task.spec import Case
 from tests.helpers.data_sets import (
     CIFAR100,
@@ -32,6 +32,20 @@ def test_samples_are_indexed_and_moved_together():
     assert samples[1:3].labels.tolist() == [1, 2]
     moved = samples.to("meta")
     assert moved.images.is_meta and moved.labels.is_meta
+
+
+def test_a_split_is_in_the_order_of_the_samples_and_copies_them():
+    images = torch.arange(5, dtype=torch.uint8).reshape(5, 1, 1, 1)
+    samples = Samples(images, torch.arange(5))
+    chosen, others = split(samples, torch.tensor([3, 1]))
+    assert chosen.labels.tolist() == chosen.images.flatten().tolist() == [1, 3]
+    assert others.labels.tolist() == others.images.flatten().tolist() == [0, 2, 4]
+    for part in (chosen, others):
+        part.images.zero_()
+    assert images.flatten().tolist() == [0, 1, 2, 3, 4]
+    everything = torch.arange(5)
+    assert [len(part) for part in split(samples, everything)] == [5, 0]
+    assert [len(part) for part in split(samples, everything[:0])] == [0, 5]
 
 
 @pytest.mark.parametrize("spec", [SYNTHETIC, DIGITS_SPEC], ids=["synthetic", "digits"])
@@ -115,7 +129,7 @@ def test_too_little_to_cut_is_an_error(data_root):
     for value, path in enumerate(("train/a/0.png", "train/b/0.png", "test/a/0.png")):
         save_image(data_root / "tiny" / path, value)
     spec = spec_of("folder", "tiny")
-    with pytest.raises(ValueError, match="1 held-out images cannot be cut at holdout_share"):
+    with pytest.raises(ValueError, match="1 held-out images cannot be split at holdout_share"):
         split_held_out(load(spec), spec)
     save_image(data_root / "heap" / "a" / "0.png")
     with pytest.raises(ValueError, match=r"class 'a' has no training image left.*0\.9"):
@@ -206,7 +220,7 @@ def test_copies_are_never_drawn_but_a_whole_class_has_them(data_root):
     everywhere = forget_indices(dataset, task, Case("random-6", None, 6))
     values = dataset.train.images[torch.from_numpy(everywhere), 0, 0, 0].tolist()
     assert sorted(values) == [4, 5, 6, 7, 8, 9]
-    with pytest.raises(ValueError, match=r"a-5 wants 5 images, copies has 4 .*\(4 more have cop"):
+    with pytest.raises(ValueError, match=r"a-5 needs 5 images; copies has 4 .*\(4 more have cop"):
         forget_indices(dataset, task, Case("a-5", "a", 5))
     whole = forget_indices(dataset, task, Case("a-all", "a", None))
     assert whole.tolist() == np.flatnonzero(dataset.train.labels.numpy() == 0).tolist()

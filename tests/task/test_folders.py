@@ -61,12 +61,15 @@ def make_folder(root: Path, layout: dict[str, int]) -> None:
 @pytest.mark.parametrize(
     ("layout", "message"),
     [
-        ({}, "there is no folder .*mine; wanted is train/<class>"),
-        ({"train": 0, "test": 0}, "train has no class folders; wanted is"),
-        ({"train": 2, "test/a": 2}, "train has no class folders; wanted is"),
+        ({}, "there is no folder .*mine; expected train/<class>"),
+        ({"train": 0, "test": 0}, "train has no class folders; expected train/<class>"),
+        ({"train": 2, "test/a": 2}, "train has no class folders; expected train/<class>"),
         ({"a": 2, "b": 0}, "class folder .*b is empty; remove it"),
-        ({"train/a": 2, "test/a": 2, "test/b": 1, "test/c": 1}, "train has not: b, c; remove"),
-        ({"train/a": 2, "val/a": 2}, "class folder .*train holds folders; wanted is"),
+        (
+            {"train/a": 2, "test/a": 2, "test/b": 1, "test/c": 1},
+            "train does not have: b, c; remove",
+        ),
+        ({"train/a": 2, "val/a": 2}, "class folder .*train holds folders; expected train/<class>"),
     ],
 )
 def test_a_wrong_layout_is_named(data_root, layout, message):
@@ -84,7 +87,7 @@ def test_broken_images_are_named_together(data_root):
     with pytest.raises(ValueError) as error:
         load(spec_of("folder", "mine"))
     first, *lines = str(error.value).splitlines()
-    assert "12 of 15 files" in first and "mend or remove" in first
+    assert "12 of 15 files" in first and "repair or remove" in first
     assert len(lines) == 11 and lines[-1] == "  and 2 more"
     assert lines[0].startswith("  a/0.png: ") and "b/2.png" not in str(error.value)
 
@@ -148,7 +151,7 @@ def test_palettes_with_transparency_are_read_without_a_warning(data_root):
 
 def test_sixteen_bits_are_refused_not_clipped(data_root):
     image = Image.fromarray(np.full((16, 16), 40_000, dtype=np.uint16))
-    with pytest.raises(ValueError, match=r"more than 8 bits a channel \(mode I;16\)"):
+    with pytest.raises(ValueError, match=r"more than 8 bits per channel \(mode I;16\)"):
         decode_one(data_root, image)
 
 

@@ -76,7 +76,7 @@ def test_a_download_goes_to_the_cache(monkeypatch, tmp_path):
 def test_damaged_cifar_files_are_not_read(data_root):
     (data_root / "cifar-10-batches-py").mkdir()
     (data_root / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"half a download")
-    with pytest.raises(ValueError, match=r"cifar-10-batches-py is damaged.*unpack it anew"):
+    with pytest.raises(ValueError, match=r"cifar-10-batches-py is damaged.*unpack it again"):
         load(CIFAR10_SPEC)
 
 

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from mubench._util.errors import UserError
 from mubench._util.files import HARNESS
-from mubench.task.spec import available_tasks, load_task, parse_task
+from mubench.task.spec import Case, available_tasks, load_task, parse_task
 from tests.helpers.tiny import TINY
 
 LOCK = HARNESS.parent / "tasks" / "lock.json"
@@ -93,3 +94,35 @@ def test_every_builtin_task_is_valid_and_named_after_its_file(name):
     assert task.name == name
     assert task.description
     assert task.num_cases >= 1
+
+
+@pytest.mark.parametrize(
+    "forget",
+    [
+        'kind = "subset"\nclasses = ["b", "d-e"]\nsizes = [6, 12]',
+        'kind = "subset"\nclasses = 2\nsizes = [6, 12]',
+        'kind = "class"\nclasses = ["b", "d-e"]',
+        'kind = "random"\nsizes = [6, 12]',
+    ],
+)
+def test_a_case_is_read_from_its_id(forget):
+    text = TINY[: TINY.index("[forget]")] + f"[forget]\n{forget}\n"
+    task = parse_task(text, "x")
+    for case in task.cases(("b", "d-e")):
+        assert task.case(case.id) == case
+
+
+def test_an_id_of_no_case_gets_a_suggestion(tiny_task):
+    with pytest.raises(UserError, match=r"no case 'b-7'; did you mean 'b-6'\? It has b-6, b-12"):
+        tiny_task.case("b-7")
+    for case_id in ("c-6", "b", "b-", "-6", "b-all", "random-6", "6", "", "b-06"):
+        with pytest.raises(UserError, match="no case"):
+            tiny_task.case(case_id)
+
+
+def test_any_class_may_be_a_case_of_data_that_each_user_brings():
+    task = parse_task(TINY.replace('classes = ["b", "d"]', "classes = 2"), "x")
+    assert task.case("zoe-6") == Case("zoe-6", "zoe", 6)
+    for case_id in ("zoe-7", "zoe", "-6"):
+        with pytest.raises(UserError, match="no case"):
+            task.case(case_id)

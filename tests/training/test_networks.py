@@ -4,12 +4,19 @@ import copy
 import re
 
 import pytest
+import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from mubench.task.spec import ModelSpec
-from mubench.training.networks import build, features, input_layer
+from mubench.training.networks import (
+    Architecture,
+    build,
+    contiguous_tensors,
+    features,
+    input_layer,
+)
 from tests.helpers.networks import K, images, make
 
 SMALL_VIT = {"depth": 2, "heads": 4}
@@ -233,3 +240,37 @@ def test_a_wrong_spec_is_one_clear_error(fields, size, message):
     with pytest.raises(ValueError) as error:
         make(ModelSpec(**fields), size=size)
     assert re.search(message, str(error.value), re.DOTALL)
+
+
+@each_kind
+def test_an_architecture_gives_a_fresh_network_for_each_seed(spec):
+    size = 32 if spec == MOBILENET else 8
+    architecture = Architecture(spec, num_classes=K, channels=3, image_size=size)
+    rng = torch.random.get_rng_state()
+    first, again, other = (architecture.fresh(seed) for seed in (0, 0, 1))
+    assert torch.equal(torch.random.get_rng_state(), rng)
+    assert first.training and first is not again
+    expected = make(spec, size=size).state_dict()
+    assert first.state_dict().keys() == expected.keys()
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name])
+        assert torch.equal(value, expected[name])
+    assert any(
+        not torch.equal(p, q) for p, q in zip(first.parameters(), other.parameters(), strict=True)
+    )
+    assert all(p.is_meta for p in architecture.fresh(0, "meta").parameters())
+
+
+def test_contiguous_tensors_are_copies_that_safetensors_can_write():
+    model = make(ALLCNN).to(memory_format=torch.channels_last)
+    weights = model.state_dict(keep_vars=True)
+    given = weights | {"turned": torch.arange(6).reshape(2, 3).T}
+    tensors = contiguous_tensors(given)
+    assert not all(value.is_contiguous() for value in given.values())
+    assert tensors.keys() == given.keys()
+    for name, value in tensors.items():
+        assert value.is_contiguous() and not value.requires_grad
+        assert torch.equal(value, given[name])
+        assert value.data_ptr() != given[name].data_ptr()
+    back = safetensors.torch.load(safetensors.torch.save(tensors))
+    assert all(torch.equal(back[name], value) for name, value in tensors.items())

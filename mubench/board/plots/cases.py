@@ -1,40 +1,45 @@
-"""The plot case by case: a row an entry."""
+"""The plot case by case: one row per entry."""
 
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mubench._util.statistics import Interval
+from mubench._util.statistics import MeanInterval
 from mubench.board.ranking import TaskBoard
+from mubench.record.measures import MEASURES, Measure
 
 from .figure import GREY, blank
-from .style import Looks, Style, name, shown
+from .style import Looks, Style, display_name, shown
 
-# Case by case
+PANELS = {"delta": "", "label_gain": " (0: constant guess)"}
+"""Measure of each panel to what its title says of the line at zero."""
 
 
 def cases(board: TaskBoard, title: str, looks: Looks) -> Figure:
-    """A row an entry: delta, and label gain, which the sample test asks about."""
+    """A row per entry: delta, and label gain, by which the sample test judges.
+
+    Args:
+        board: the board of a task with at least one measured entry.
+        title: the title of the figure.
+        looks: method to style.
+    """
     entries = shown(board)
     floor = {measure: board.floor_means(measure) for measure in board.floor_intervals}
-    rows = [(name(e), looks[e.method], e.case_means, e.intervals) for e in entries]
+    rows = [(display_name(e), looks[e.method], e.case_means, e.intervals) for e in entries]
     if floor:
         rows.append(("floor", Style(GREY, "o"), floor, board.floor_intervals))
     height = 1.05 + 0.24 * len(rows)
     footnote = "Dots: cases, mean over seeds. Bars: mean and 95% interval."
     figure = blank(height, board, title, footnote)
     figure.subplots_adjust(right=0.985, top=1 - 0.55 / height, bottom=0.45 / height, wspace=0.06)
-    panels = (
-        ("delta", "δ, points", 1),
-        ("label_gain", "label gain, points (0: constant guess)", 100),
-    )
-    for position, (measure, heading, scale) in enumerate(panels, 1):
+    for position, (name, zero) in enumerate(PANELS.items(), 1):
+        measure = MEASURES[name]
         axes = figure.add_subplot(1, 2, position)
-        axes.set_title(heading)
+        axes.set_title(measure.axis_title + zero)
         for row, (_, style, case_means, intervals) in enumerate(rows):
-            values = [scale * value for _, value in sorted(case_means[measure].items())]
-            _strip(axes, row, values, style, intervals[measure], scale)
+            values = [value for _, value in sorted(case_means[name].items())]
+            _strip(axes, row, values, intervals[name], measure, style)
         axes.axvline(0, color="black", lw=0.6, zorder=0)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_yticks(range(len(rows)), [r[0] for r in rows] if position == 1 else [])
@@ -47,11 +52,29 @@ def cases(board: TaskBoard, title: str, looks: Looks) -> Figure:
 
 
 def _strip(
-    axes: Axes, row: int, values: Sequence[float], style: Style, interval: Interval, scale: float
+    axes: Axes,
+    row: int,
+    values: Sequence[float],
+    interval: MeanInterval,
+    measure: Measure,
+    style: Style,
 ) -> None:
-    """Dots in a row, staggered so that equal ones show, and their mean below."""
+    """Draws the dots of a row, staggered so that equal ones show, and their mean below.
+
+    Args:
+        axes: the axes to draw on.
+        row: the position of the row, from 0 at the top.
+        values: one value per case, in the unit of the record.
+        interval: the mean over cases, in the unit of the record.
+        measure: what the values are of.
+        style: how the method looks.
+    """
+    scale = measure.scale
     stagger = [row - 0.12 + 0.16 * (i % 3 - 1) for i in range(len(values))]
-    axes.plot(values, stagger, style.marker, color=style.colour, ms=2.6, alpha=0.55, mew=0)
+    axes.plot(
+        [scale * value for value in values], stagger, style.marker,
+        color=style.colour, ms=2.6, alpha=0.55, mew=0,
+    )  # fmt: skip
     axes.errorbar(
         scale * interval.mean, row + 0.25, xerr=scale * (interval.half_width or 0), fmt="|",
         color=style.colour, ms=5, mew=1.4, elinewidth=1.2,

@@ -1,4 +1,4 @@
-"""The plots that every task has: cost against alignment, and case by case."""
+"""The plot of cost against alignment: how close each entry is to a gold, for what cost."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -8,24 +8,30 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from mubench.board.ranking import Entry, Standing, TaskBoard
+from mubench.record.measures import MEASURES
 
 from .figure import FLOOR, GREY, blank
 from .label_placement import SIZE, Label, beside_points
-from .style import Looks, name, shown
+from .style import Looks, display_name, shown
 
-PADDING = 6  # pixels that names keep from lines
-
+PANELS = ("delta", "activation_distance")
+"""The measure of each panel."""
+PADDING = 6
+"""Pixels that names keep from lines."""
 
 Corners = list[tuple[float, float]]
-
-
-# Cost against alignment
+"""Points of a line: the share of the retraining cost as a fraction, and the measure."""
 
 
 def cost(board: TaskBoard, title: str, looks: Looks) -> Figure:
-    """Delta and activation distance against the share of the retraining cost."""
-    panels = (("delta", "δ, points"), ("activation_distance", "activation distance"))
-    fronts = {measure: _front(board, measure) for measure, _ in panels}
+    """Delta and activation distance against the share of the retraining cost.
+
+    Args:
+        board: the board of a task with at least one measured entry.
+        title: the title of the figure.
+        looks: method to style.
+    """
+    fronts = {name: _front(board, name) for name in PANELS}
     has_line = any(len(front) > 1 for front in fronts.values())
     footnote = (
         "Bars: 95% over cases. "
@@ -34,22 +40,22 @@ def cost(board: TaskBoard, title: str, looks: Looks) -> Figure:
     )
     figure = blank(3.6, board, title, footnote)
     figure.subplots_adjust(left=0.06, right=0.985, top=0.84, bottom=0.2, wspace=0.2)
-    for position, (measure, heading) in enumerate(panels, 1):
+    for position, name in enumerate(PANELS, 1):
         axes = figure.add_subplot(1, 2, position)
-        axes.set_title(heading)
-        axes.set_xlabel("epochs-equivalent, share of retraining")
-        _scatter(axes, board, looks, measure, fronts[measure])
+        axes.set_title(MEASURES[name].axis_title)
+        axes.set_xlabel(f"{MEASURES['epochs_equivalent'].title}, share of retraining")
+        _scatter(axes, board, looks, name, fronts[name])
     return figure
 
 
 def _share(entry: Entry) -> float:
-    """Cost as a share of retraining, both in epochs-equivalent."""
+    """The cost of an entry as a fraction of retraining's, both in epochs-equivalent."""
     cost = entry.intervals
     return cost["epochs_equivalent"].mean / cost["retrain_epochs_equivalent"].mean
 
 
 def _front(board: TaskBoard, measure: str) -> Corners:
-    """Cost and measure of the ranked entries that no cheaper one is as good as."""
+    """Cost and measure of each ranked entry that is better than every cheaper one."""
     front: Corners = []
     points = [(_share(e), e.intervals[measure].mean, e) for e in shown(board)]
     for share, level, entry in sorted(points, key=lambda point: point[:2]):
@@ -60,6 +66,15 @@ def _front(board: TaskBoard, measure: str) -> Corners:
 
 
 def _scatter(axes: Axes, board: TaskBoard, looks: Looks, measure: str, front: Corners) -> None:
+    """Draws the entries, the front and the floor, then the names where there is room.
+
+    Args:
+        axes: the axes to draw on.
+        board: the board of the task.
+        looks: method to style.
+        measure: the name of the measure, whose scale is 1.
+        front: the corners of the Pareto front.
+    """
     points, bars = [], []
     for entry in shown(board):
         style, value = looks[entry.method], entry.intervals[measure]
@@ -87,12 +102,12 @@ def _scatter(axes: Axes, board: TaskBoard, looks: Looks, measure: str, front: Co
         word = axes.text(3, high, "floor ", ha="right", va="bottom", fontsize=SIZE, color=GREY)
         taken += [word.get_window_extent()]
         taken += _segments(axes, [(x, floor.mean) for x in axes.get_xlim()])
-    labels = [Label(name(e), x, y, looks[e.method].colour) for x, y, e in points]
+    labels = [Label(display_name(e), x, y, looks[e.method].colour) for x, y, e in points]
     beside_points(axes, labels, taken)
 
 
 def _segments(axes: Axes, corners: Sequence[tuple[float, float]]) -> list[Bbox]:
-    """The boxes, in pixels, of a line that goes in steps."""
+    """The boxes, in pixels, around the segments of a line that goes in steps."""
     boxes = []
     for (x, y), (next_x, next_y) in pairwise(corners):
         for ends in (((x, y), (next_x, y)), ((next_x, y), (next_x, next_y))):

@@ -12,12 +12,16 @@ from .style import planned, shown, styles
 def draw(boards: Sequence[TaskBoard], folder: Path) -> list[Path]:
     """Writes all plots of all tasks.
 
+    Args:
+        boards: the board of each task.
+        folder: the folder of the plots.
+
     Returns:
-        The files.
+        The files that were written.
     """
     from .cases import cases
     from .cost import cost
-    from .figure import files, settings
+    from .figure import files, rc_context
     from .sizes import scaling
 
     makers = {"cost": cost, "cases": cases, "scaling": scaling}
@@ -27,7 +31,7 @@ def draw(boards: Sequence[TaskBoard], folder: Path) -> list[Path]:
         if not shown(board):
             continue
         for plot in planned(board):
-            with settings():
+            with rc_context():
                 figure = makers[plot.kind](board, plot.title, looks)
                 contents = files(figure)
             for suffix, content in contents.items():

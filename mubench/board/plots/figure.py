@@ -1,4 +1,4 @@
-"""What all figures share: size, type, what is not a method, and how they become files."""
+"""What all figures share: size, type, the greys of floor and controls, and the way to files."""
 
 import io
 from typing import Any
@@ -11,11 +11,14 @@ from mubench.board.ranking import TaskBoard
 
 from .style import MOST_ENTRIES, shown
 
-WIDTH = 7.2  # inches: the text width of a printed page
+WIDTH = 7.2
+"""Inches: the text width of a printed page."""
 DPI = 200
 FLOOR = "#dddddd"
+"""Colour of the floor's band."""
 GREY = "#666666"
-SETTINGS: dict[Any, Any] = {
+"""Colour of what is no method: the floor's line and name, footnotes."""
+RC_PARAMS: dict[Any, Any] = {
     "font.size": 8,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -26,7 +29,14 @@ SETTINGS: dict[Any, Any] = {
 
 
 def blank(height: float, board: TaskBoard, title: str, footnote: str) -> Figure:
-    """An empty figure, of so many inches, whose texts can be measured."""
+    """An empty figure with title and footnote, whose texts can be measured.
+
+    Args:
+        height: the height in inches.
+        board: the board of the task.
+        title: what the figure shows.
+        footnote: how to read the figure; a word on what is missing is added.
+    """
     figure = Figure(figsize=(WIDTH, height), dpi=DPI)
     FigureCanvasAgg(figure)
     figure.suptitle(f"{board.task.id}: {title}", x=0.01, ha="left", fontsize=10)
@@ -39,13 +49,13 @@ def blank(height: float, board: TaskBoard, title: str, footnote: str) -> Figure:
     return figure
 
 
-def settings() -> Any:
-    """The context in which figures are made and written."""
-    return mpl.rc_context(SETTINGS)
+def rc_context() -> Any:
+    """The context of matplotlib in which figures are made and written."""
+    return mpl.rc_context(RC_PARAMS)
 
 
 def files(figure: Figure) -> dict[str, bytes]:
-    """Suffix to content, without a date."""
+    """Suffix (`png`, `svg`) to the bytes of the file, which hold no date."""
     contents = {}
     for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
         buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Names written beside what they name: placed so that none hides another, a marker or a line."""
+"""Placing names in plots so that no name hides another name, a marker or a line."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,29 +9,30 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import Bbox
 
 SIZE = 7.5
-"""Points."""
+"""Size of the letters, in points."""
 MOST_LETTERS = 20
-"""Of a name at the end of a line: what the margin holds."""
+"""Most letters of a name at the end of a line, because the margin holds no more."""
 
 
 @dataclass(frozen=True)
 class Label:
-    """A name and where, in data coordinates, what it names lies."""
+    """A name, and the point that the name belongs to."""
 
     text: str
     x: float
+    """In data coordinates, as `y`."""
     y: float
     colour: str
 
 
 def beside_points(axes: Axes, labels: Sequence[Label], taken: Sequence[Bbox] = ()) -> None:
-    """Writes each name near its point, at the free place that is nearest.
+    """Writes each name near its point, at the nearest place that hides little.
 
-    The limits and the size of the axes must be final.
+    The limits and the size of the axes must be final, because places are found in pixels.
 
     Args:
-        axes: where.
-        labels: what; earlier ones choose first.
+        axes: the axes to write on.
+        labels: the names and their points; earlier names choose their places first.
         taken: boxes, in pixels, to keep clear of.
     """
     figure: Any = axes.figure
@@ -73,13 +74,14 @@ def beside_points(axes: Axes, labels: Sequence[Label], taken: Sequence[Bbox] = (
 
 
 def _overlap(box: Bbox, other: Bbox) -> float:
+    """The area that two boxes share, in square pixels."""
     width = min(box.x1, other.x1) - max(box.x0, other.x0)
     height = min(box.y1, other.y1) - max(box.y0, other.y0)
     return float(max(width, 0) * max(height, 0))
 
 
 def at_line_ends(axes: Axes, labels: Sequence[Label]) -> None:
-    """Writes each name to the right of the axes, level with its line's end or as near as fits."""
+    """Writes each name to the right of the axes, as level with the end of its line as fits."""
     figure: Any = axes.figure
     height = SIZE * 1.25 * figure.dpi / 72
     frame = axes.get_window_extent(figure.canvas.get_renderer())
@@ -98,10 +100,15 @@ def at_line_ends(axes: Axes, labels: Sequence[Label]) -> None:
 
 
 def _spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Rising positions at least `gap` apart, near the wanted ones.
+    """Rising positions that are at least `gap` apart and near the wanted ones.
 
-    Neighbours that are too close become a block around their mean, and so on until none overlap;
-    all lie between `low` and `high` where there is room.
+    Neighbours that are too close become a block around their mean, until no two blocks overlap.
+
+    Args:
+        wanted: the best positions, rising, in pixels.
+        gap: the least distance between two positions, in pixels.
+        low: the lowest position that is allowed, in pixels.
+        high: the highest; the gap counts for more where both cannot be had.
     """
     blocks: list[tuple[float, int]] = []  # centre, members
     for position in wanted:
@@ -114,7 +121,7 @@ def _spread(wanted: Sequence[float], gap: float, low: float, high: float) -> lis
     placed = [
         centre + gap * (i - (members - 1) / 2) for centre, members in blocks for i in range(members)
     ]
-    # Back inside where a block grew over an end, pushing its neighbours along.
+    # A block may have grown over an end: move it back inside, and its neighbours along with it.
     for i, position in enumerate(placed):
         placed[i] = max(position, placed[i - 1] + gap if i else low)
     for i in reversed(range(len(placed))):

@@ -1,8 +1,9 @@
-"""Which plots a board has, how methods look in them, and writing them as PNG and SVG.
+"""Which plots a board has, which entries they show, and how methods look in them.
 
-A method has the same colour and marker in every plot of a board: its place among all methods in
-name order decides. Controls are grey. The colours are those of Okabe and Ito and of Paul Tol that
-stay apart for colour-blind readers and on white paper; markers tell methods apart without colour.
+A method has the same colour and marker in every plot of a board. The method's place among all
+methods in name order decides. Controls are grey. The colours are those of Okabe and Ito and of Paul
+Tol that colour-blind readers can tell apart on white paper. Markers tell methods apart without
+colour.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from mubench.board.ranking import Entry, Standing, TaskBoard
 
 PLOTS_FOLDER = "plots"
-"""Beside the page."""
+"""Name of the folder of plots beside the page."""
 COLOURS = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#332288", "#56B4E9", "#882255",
     "#999933", "#117733",
@@ -19,15 +20,19 @@ COLOURS = (
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 GREYS = ("#4d4d4d", "#7f7f7f", "#a0a0a0")
 MOST_ENTRIES = 12
-"""That are drawn of a task, besides controls: more cannot be told apart."""
+"""Most entries of a task that are drawn besides controls; more could not be told apart."""
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a method looks."""
+    """How a method looks, in the words of matplotlib."""
 
     colour: str
     marker: str
+
+
+Looks = Mapping[str, Style]
+"""Method to style."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +40,17 @@ class Plot:
     """A plot of a task."""
 
     kind: str
+    """`cost`, `cases` or `scaling`."""
     title: str
+    """What the plot shows, in words."""
 
     def stem(self, board: TaskBoard) -> str:
-        """File name without suffix."""
+        """The file name of the plot, without suffix."""
         return f"{board.task.name}-{self.kind}"
 
 
 def planned(board: TaskBoard) -> list[Plot]:
-    """The plots that a task has, the foremost first."""
+    """The plots that a task has; the excerpt shows the first."""
     plots = [Plot("cost", "cost against alignment"), Plot("cases", "case by case")]
     if len(board.task.forget.sizes) > 1:
         plots.insert(0, Plot("scaling", "over the size of the forget set"))
@@ -51,7 +58,7 @@ def planned(board: TaskBoard) -> list[Plot]:
 
 
 def styles(boards: Iterable[TaskBoard]) -> dict[str, Style]:
-    """Method to style."""
+    """Method to style, the same for all boards that are drawn together."""
     kinds = {
         entry.method: entry.standing is Standing.CONTROL
         for board in boards
@@ -67,18 +74,15 @@ def styles(boards: Iterable[TaskBoard]) -> dict[str, Style]:
 
 
 def shown(board: TaskBoard) -> list[Entry]:
-    """The entries that are drawn, in the order of the page: the first ones and the controls."""
+    """The entries that are drawn, in the order of the page: the first ones, then the controls."""
     measured = [entry for entry in board.entries if entry.intervals]
     controls = [entry for entry in measured if entry.standing is Standing.CONTROL]
     others = [entry for entry in measured if entry.standing is not Standing.CONTROL]
     return others[:MOST_ENTRIES] + controls
 
 
-def name(entry: Entry) -> str:
-    """What to call an entry in a plot: with a mark or a word on what is amiss."""
+def display_name(entry: Entry) -> str:
+    """The name of an entry in a plot, with a star or a word if the entry is not complete."""
     if entry.standing in (Standing.OVER_BUDGET, Standing.FAILED):
         return f"{entry.label} ({entry.standing})"
     return f"{entry.label}*" if entry.is_provisional else entry.label
-
-
-Looks = Mapping[str, Style]

@@ -1,1 +1,1 @@
-"""Conformance: trial runs of a method, what was seen, and the verdicts."""
+"""Conformance checks: trial runs of a method, their side effects, and a verdict per check."""

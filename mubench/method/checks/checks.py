@@ -1,6 +1,7 @@
-"""Conformance: what a method must hold to, in small functions that each say what to change.
+"""Conformance checks: one small function per rule that every unlearning method must keep.
 
-For a method's own tests, in the manner of scikit-learn's estimator checks:
+A failed check says what to change. A method's own tests can run all checks, like the estimator
+checks of scikit-learn:
 
     from mubench.checks import parametrize_with_checks
 
@@ -8,11 +9,12 @@ For a method's own tests, in the manner of scikit-learn's estimator checks:
     def test_conforms(check):
         check()
 
-`mubench check METHOD` runs the same. A method that cannot hold to a check says why on its class:
+`mubench check METHOD` runs the same checks. A method that cannot keep a rule states the reason on
+its class:
 
     expected_failures: ClassVar[dict[str, str]] = {"check_changes_weights": "does nothing"}
 
-An expected failure that does not fail is a failure.
+A check that passes although its failure is expected counts as failed.
 """
 
 import functools
@@ -33,24 +35,24 @@ from mubench.method.discovery import load_method
 from mubench.method.parameters import configure, describe_parameters, resolved_parameters
 from mubench.method.problem import Method
 
-from .trial_run import Observed, Trial, fresh, stage
+from .trial_run import ARCHITECTURE, Trial, TrialResult, stage
 
 
 class CheckFailure(AssertionError):  # noqa: N818 - a verdict
-    """A method does not hold to a check; the message says what to change."""
+    """A method fails a check. The message says what to change."""
 
 
 class Unreached(Exception):  # noqa: N818 - not the method's fault
-    """A check has nothing to judge, because `check_unlearns` fails already."""
+    """A check has nothing to judge, because the first run gave no model with finite weights."""
 
 
 def check_documented(trial: Trial) -> None:
-    """The class has a docstring, every parameter a comment: `mubench show` prints them."""
+    """The class has a docstring and every parameter has a comment. `mubench show` prints both."""
     cls = type(trial.method)
     documentation = inspect.getdoc(cls) or ""
-    # a dataclass without a docstring gets its signature for one
+    # Python gives a dataclass without a docstring its signature as docstring.
     if not documentation or documentation.startswith(f"{cls.__name__}("):
-        raise CheckFailure(f"{cls.__name__} has no docstring: say in a line what it does")
+        raise CheckFailure(f"{cls.__name__} has no docstring: say in one line what the method does")
     bare = [p.name for p in describe_parameters(cls) if not p.meaning]
     if bare:
         raise CheckFailure(
@@ -59,7 +61,7 @@ def check_documented(trial: Trial) -> None:
 
 
 def check_parameters(trial: Trial) -> None:
-    """All parameters have defaults, within their own bounds, and survive JSON."""
+    """All parameters have defaults within their own bounds, and survive JSON."""
     cls = type(trial.method)
     try:
         default = cls()
@@ -80,32 +82,32 @@ def check_parameters(trial: Trial) -> None:
 
 
 def check_unlearns(trial: Trial) -> None:
-    """`unlearn` returns."""
+    """`unlearn` returns without an exception."""
     if error := trial.run().error:
         raise CheckFailure(f"unlearn() raises {error}")
 
 
 def check_access(trial: Trial) -> None:
-    """What `requires` names is enough."""
+    """`unlearn` touches only what `requires` names."""
     refused = trial.run().refused
     if refused:
         known = [name for name in dict.fromkeys(refused) if name in ACCESS]
         raise CheckFailure(
             f"unlearn() touches problem.{', problem.'.join(dict.fromkeys(refused))}, which "
             "`requires` does not name: "
-            + (f"add {', '.join(map(repr, known))} to it, or do without" if known else "hands off")
+            + (f"add {', '.join(map(repr, known))} to it, or do without" if known else "do without")
         )
 
 
 def check_returned_model(trial: Trial) -> None:
-    """The returned model has the original's names, shapes and dtypes, and finite weights."""
+    """The returned weights have the original's names, shapes and dtypes, and are finite."""
     observed = trial.run()
     if observed.error:
         raise Unreached("unlearn() raises")
     if not isinstance(observed.returned, nn.Module):
         kind = type(observed.returned).__name__
         raise CheckFailure(f"unlearn() returns {kind}: it must return the unlearned nn.Module")
-    expected, returned = fresh(0).state_dict(), observed.weights
+    expected, returned = ARCHITECTURE.fresh(0).state_dict(), observed.weights
     if expected.keys() != returned.keys():
         odd = sorted(expected.keys() ^ returned.keys())[0]
         verb = "has no" if odd in expected else "has an additional"
@@ -118,7 +120,7 @@ def check_returned_model(trial: Trial) -> None:
         if (other.shape, other.dtype) != (value.shape, value.dtype):
             raise CheckFailure(
                 f"the returned {name} is {other.dtype} {tuple(other.shape)}, the original's "
-                f"{value.dtype} {tuple(value.shape)}: turn it back before returning"
+                f"{value.dtype} {tuple(value.shape)}: convert it back before returning"
             )
     if infinite := _infinite(observed):
         raise CheckFailure(f"the returned {infinite} is infinite or NaN: {BOUND}")
@@ -134,8 +136,8 @@ def check_left_clean(trial: Trial) -> None:
             raise CheckFailure(f"a hook is left on {label}: remove() it before returning")
         if replaced := [key for key in ("forward", "__call__") if key in vars(layer)]:
             raise CheckFailure(
-                f"{replaced[0]} of {label} is replaced: only weights are scored, so put what it "
-                "does into them"
+                f"{replaced[0]} of {label} is replaced: only weights are scored, so put the "
+                "replacement's effect into the weights"
             )
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -143,56 +145,57 @@ def check_left_clean(trial: Trial) -> None:
 
 
 def check_changes_weights(trial: Trial) -> None:
-    """Something was done."""
+    """The returned parameters differ from the original's."""
     observed = _returned(trial)
     assert isinstance(observed.returned, nn.Module)
     before = stage().original.state_dict()
     names = [name for name, _ in observed.returned.named_parameters()]
     if all(name in before and torch.equal(before[name], observed.weights[name]) for name in names):
         raise CheckFailure(
-            "the returned parameters are the original's: a method that is to do nothing says so in "
-            "its `expected_failures`"
+            "the returned parameters are the original's: a method that does nothing on purpose "
+            "says so in its `expected_failures`"
         )
 
 
 def check_same_seed(trial: Trial) -> None:
-    """The same problem with the same seed gives the same weights, bit for bit."""
+    """Two runs on the same problem with the same seed give the same weights, bit for bit."""
     first = _returned(trial).weights
     second = _check_case(trial, "the same run once more", repeat=1).weights
     for name, value in first.items():
         if not torch.equal(value, second[name]):
             raise CheckFailure(
-                f"two runs with one seed differ in {name}: draw all that is random from "
+                f"two runs with one seed differ in {name}: draw all random numbers from "
                 "problem.generator(purpose), and keep nothing from one run to the next"
             )
 
 
 def check_other_seed(trial: Trial) -> None:
-    """It works with another seed."""
+    """`unlearn` works with another seed."""
     _check_case(trial, "another seed", seed=1)
 
 
 def check_one_sample(trial: Trial) -> None:
-    """It can forget a single sample."""
+    """`unlearn` can forget a single sample."""
     _check_case(trial, "a forget set of one sample", BATCH_NORM, case="one")
 
 
 def check_whole_class(trial: Trial) -> None:
-    """It can forget a class of which nothing is retained."""
+    """`unlearn` can forget a whole class, so that no sample of that class is retained."""
     _check_case(
-        trial, "a forget set that is a whole class", ": nothing of it is in retain", case="class"
+        trial,
+        "a forget set that is a whole class",
+        ": no sample of that class is in retain",
+        case="class",
     )
 
 
 def check_ragged_batches(trial: Trial) -> None:
-    """It copes with a last batch of one sample."""
-    _check_case(
-        trial, "65 samples to forget of 226, which leave one over", BATCH_NORM, case="ragged"
-    )
+    """`unlearn` works where whole batches leave one sample over."""
+    _check_case(trial, "a forget set of two batches and one sample", BATCH_NORM, case="ragged")
 
 
 def check_inputs_untouched(trial: Trial) -> None:
-    """The given tensors are as they were."""
+    """`unlearn` leaves the given tensors unchanged."""
     if edited := _returned(trial).edited:
         raise CheckFailure(
             f"unlearn() changes problem.{', problem.'.join(edited)} in place: work on a clone()"
@@ -200,49 +203,49 @@ def check_inputs_untouched(trial: Trial) -> None:
 
 
 def check_global_state(trial: Trial) -> None:
-    """What belongs to the whole process is as it was."""
+    """`unlearn` leaves the global state of the process unchanged."""
     if changed := trial.run().seen.changed:
         raise CheckFailure(
-            f"unlearn() leaves {', '.join(changed)} changed: take numbers from "
-            "problem.generator(purpose), and put back what you set (try: ... finally: ...)"
+            f"unlearn() leaves {', '.join(changed)} changed: draw random numbers from "
+            "problem.generator(purpose), and restore what you set (try: ... finally: ...)"
         )
 
 
 def check_prints_nothing(trial: Trial) -> None:
-    """Nothing goes to stdout or stderr."""
+    """`unlearn` writes nothing to stdout or stderr."""
     if printed := trial.run().seen.printed.strip():
         first = printed.splitlines()[0][:60]
-        raise CheckFailure(f"unlearn() prints {first!r}: it runs a thousand times in a sweep")
+        raise CheckFailure(f"unlearn() prints {first!r}: print nothing, as a sweep has many runs")
 
 
 def check_writes_nothing(trial: Trial) -> None:
-    """No file or folder is made, changed or removed."""
+    """`unlearn` makes, changes and removes no file or folder."""
     if written := trial.run().seen.written:
-        raise CheckFailure(f"unlearn() writes {written[0]}: keep it in memory")
+        raise CheckFailure(f"unlearn() writes {written[0]}: keep all data in memory")
 
 
 def check_needs_no_network(trial: Trial) -> None:
-    """No connection is tried."""
+    """`unlearn` tries no network connection."""
     if connected := trial.run().seen.connected:
         raise CheckFailure(
-            f"unlearn() connects to {connected[0]}: what it needs must come with its package"
+            f"unlearn() connects to {connected[0]}: ship all that the method needs in its package"
         )
 
 
 def check_starts_no_process(trial: Trial) -> None:
-    """All work is done where it is timed."""
+    """`unlearn` starts no process. Otherwise part of its work would not be timed."""
     if spawned := trial.run().seen.spawned:
         raise CheckFailure(
-            f"unlearn() starts a process ({spawned[0]}), which no clock or meter covers: do the "
-            "work in this one"
+            f"unlearn() starts a process ({spawned[0]}), whose cost is not measured: do all "
+            "work in the process that calls unlearn()"
         )
 
 
 def check_stays_blind(trial: Trial) -> None:
-    """Golds and scored data are not looked for."""
+    """`unlearn` does not search the process or the cache for golds and scored data."""
     if spied := trial.run().seen.spied:
         raise CheckFailure(
-            f"unlearn() looks into the harness ({spied[0]}), where the golds are: use only what "
+            f"unlearn() looks into the harness ({spied[0]}), which holds the golds: use only what "
             "`problem` gives"
         )
 
@@ -268,6 +271,7 @@ CHECKS: tuple[Callable[[Trial], None], ...] = (
     check_starts_no_process,
     check_stays_blind,
 )
+"""All checks, in the order in which they run and are printed."""
 
 BOUND = "bound the loss, or lower the step size"
 BATCH_NORM = (
@@ -276,8 +280,12 @@ BATCH_NORM = (
 )
 
 
-def _returned(trial: Trial) -> Observed:
-    """The first run, if it returned a module with finite weights."""
+def _returned(trial: Trial) -> TrialResult:
+    """The result of the first run, which must have returned a module with finite weights.
+
+    Raises:
+        Unreached: the first run returned no such module.
+    """
     observed = trial.run()
     if observed.error:
         raise Unreached("unlearn() raises")
@@ -286,8 +294,19 @@ def _returned(trial: Trial) -> Observed:
     return observed
 
 
-def _check_case(trial: Trial, what: str, advice: str = "", **run: Any) -> Observed:
-    """A run that differs from the first one in one thing."""
+def _check_case(trial: Trial, what: str, advice: str = "", **run: Any) -> TrialResult:
+    """Makes a run that differs from the first one in one respect.
+
+    Args:
+        trial: the runs of the method.
+        what: the difference, in words; the message begins with it.
+        advice: end of the message if `unlearn` raises.
+        run: the arguments of `Trial.run`.
+
+    Raises:
+        CheckFailure: `unlearn` raises, or returns weights that are not finite.
+        Unreached: the first run returned no module with finite weights.
+    """
     _returned(trial)
     observed = trial.run(**run)
     if observed.error:
@@ -297,32 +316,44 @@ def _check_case(trial: Trial, what: str, advice: str = "", **run: Any) -> Observ
     return observed
 
 
-def _infinite(observed: Observed) -> str | None:
-    """The first tensor that is not finite."""
+def _infinite(observed: TrialResult) -> str | None:
+    """The name of the first returned tensor that is not finite; None if all are finite."""
     tensors = observed.weights.items()
     return next((name for name, value in tensors if not value.isfinite().all()), None)
 
 
 @dataclass(frozen=True)
-class Result:
-    """What a check found."""
+class CheckResult:
+    """The verdict of one check on one method.
 
-    name: str
+    | status | meaning | message |
+    | --- | --- | --- |
+    | `ok` | the method passes | empty |
+    | `failed` | the method fails, or passes although a failure is expected | what to change |
+    | `expected` | the method fails as expected | the stated reason |
+    | `unreached` | there was nothing to judge | why |
+    """
+
+    name: str  # the name of the check, such as `check_access`
     status: Literal["ok", "failed", "expected", "unreached"]
     message: str = ""
 
 
 def run_checks(
     method: Method | str, expected_failures: Mapping[str, str] | None = None
-) -> Iterator[Result]:
-    """Runs every check, whatever the others find.
+) -> Iterator[CheckResult]:
+    """Runs all checks, also after a failure.
 
     Args:
         method: an instance, or a reference as in `mubench run --method`.
-        expected_failures: check to the reason why it fails; beside those that the class names.
+        expected_failures: name of a check to the reason why it fails, in addition to those that
+            the method's class states.
+
+    Yields:
+        One result per check, in the order of `CHECKS`.
 
     Raises:
-        UserError: no such method, or an expectation of no such check or without a reason.
+        UserError: there is no such method, or an expected failure names no check or has no reason.
     """
     subject = _Subject(method, expected_failures or {})
     for check in CHECKS:
@@ -330,15 +361,16 @@ def run_checks(
 
 
 def check_method(method: Method | str, expected_failures: Mapping[str, str] | None = None) -> None:
-    """Raises if a check fails that is not expected to.
+    """Runs all checks and raises if any of them fails unexpectedly.
 
     Args:
         method: an instance, or a reference as in `mubench run --method`.
-        expected_failures: check to the reason why it fails; beside those that the class names.
+        expected_failures: name of a check to the reason why it fails, in addition to those that
+            the method's class states.
 
     Raises:
-        CheckFailure: every failure, a line each.
-        UserError: no such method, or an expectation of no such check or without a reason.
+        CheckFailure: at least one check failed. The message has one line per failure.
+        UserError: there is no such method, or an expected failure names no check or has no reason.
     """
     failures = [r for r in run_checks(method, expected_failures) if r.status == "failed"]
     if failures:
@@ -346,16 +378,19 @@ def check_method(method: Method | str, expected_failures: Mapping[str, str] | No
 
 
 def parametrize_with_checks(methods: Sequence[Method | str]) -> Any:
-    """A pytest decorator: one test for each method and check, which is called as `check()`.
+    """A pytest decorator that makes one test per method and check.
+
+    The test function takes a parameter `check` and calls it as `check()`.
 
     Args:
-        methods: instances, or references, which are only imported when the tests run.
+        methods: instances, or references as in `mubench run --method`. A reference is imported only
+            when its tests run.
     """
     import pytest
 
     cases = []
     for method in methods:
-        # one subject for all checks of a method, so that runs are shared
+        # All checks of a method share one subject, so that each trial run is made only once.
         subject = functools.cache(functools.partial(_Subject, method, {}))
         label = method if isinstance(method, str) else type(method).__name__
         for check in CHECKS:
@@ -378,7 +413,7 @@ def _run_in_pytest(subject: "Callable[[], _Subject]", check: Callable[[Trial], N
 
 
 class _Subject:
-    """A method, its runs and what is expected of it."""
+    """A method under test: its trial runs and its expected failures."""
 
     def __init__(self, method: Method | str, expected_failures: Mapping[str, str]):
         if isinstance(method, str):
@@ -392,18 +427,18 @@ class _Subject:
             if not reason.strip():
                 raise UserError(f"the expected failure of {name} needs a reason")
 
-    def run(self, check: Callable[[Trial], None]) -> Result:
+    def run(self, check: Callable[[Trial], None]) -> CheckResult:
         name = check.__name__
         reason = self.expected.get(name)
         try:
             check(self.trial)
         except CheckFailure as failure:
             if reason:
-                return Result(name, "expected", reason)
-            return Result(name, "failed", str(failure))
+                return CheckResult(name, "expected", reason)
+            return CheckResult(name, "failed", str(failure))
         except Unreached as why:
-            return Result(name, "unreached", str(why))
+            return CheckResult(name, "unreached", str(why))
         if reason:
-            message = f"passes, though expected to fail ({reason}): take the expectation away"
-            return Result(name, "failed", message)
-        return Result(name, "ok")
+            message = f"passes, though expected to fail ({reason}): remove the expected failure"
+            return CheckResult(name, "failed", message)
+        return CheckResult(name, "ok")

@@ -1,7 +1,7 @@
-"""Notes what some code does to the process around it, and undoes what can be undone.
+"""Records the side effects of some code on its process, and restores the global state.
 
-Made for `checks`, to tell an author what to change. It is no prison: code that wants to get around
-it can.
+The conformance checks use these records to tell a method's author what to change. Recording is no
+protection: code that wants to evade it can.
 """
 
 import inspect
@@ -27,34 +27,39 @@ from mubench._util.cache import cache_root
 
 
 @dataclass
-class Seen:
-    """What the code did; one line for each thing."""
+class SideEffects:
+    """The side effects of the watched code, one list item per event."""
 
-    changed: list[str] = field(default_factory=list)  # global state that it left changed
-    printed: str = ""
-    written: list[str] = field(default_factory=list)  # files and folders
+    changed: list[str] = field(default_factory=list)  # global state that the code left changed
+    printed: str = ""  # the text on stdout and stderr
+    written: list[str] = field(default_factory=list)  # files and folders made, changed or removed
     connected: list[str] = field(default_factory=list)  # hosts
     spawned: list[str] = field(default_factory=list)  # processes
-    spied: list[str] = field(default_factory=list)  # where trained models or the harness's data are
+    spied: list[str] = field(default_factory=list)  # reads of the cache, and looks into frames
 
 
 @contextmanager
-def watched(own_files: frozenset[str]) -> Iterator[Seen]:
-    """Watches the code inside, in an empty working folder.
+def watched(own_files: frozenset[str]) -> Iterator[SideEffects]:
+    """Records the side effects of the code inside the context, in an empty working folder.
 
     Args:
-        own_files: the source of the code that is watched; only its own look into frames counts.
+        own_files: the source files of the watched code. A look into frames or at the garbage
+            collector's objects counts only if these files do it. Because libraries do it too, for
+            harmless reasons, theirs does not count.
+
+    Yields:
+        The side effects. They are complete after the context.
     """
-    seen, printed = Seen(), io.StringIO()
+    seen, printed = SideEffects(), io.StringIO()
     with ExitStack() as stack:
         home = Path.cwd()
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         os.chdir(folder)
         stack.callback(os.chdir, home)
-        # An import inside of a method may want to leave its bytecode.
+        # Otherwise an import inside the watched code would count as writing its bytecode.
         stack.callback(setattr, sys, "dont_write_bytecode", sys.dont_write_bytecode)
         sys.dont_write_bytecode = True
-        before = {name: read() for name, (read, _) in SETTINGS.items()}
+        before = {name: read() for name, (read, _) in GLOBAL_STATE.items()}
         bindings = _harness_bindings()
         _start_listening()
         with redirect_stdout(printed), redirect_stderr(printed):
@@ -64,7 +69,7 @@ def watched(own_files: frozenset[str]) -> Iterator[Seen]:
             finally:
                 _listeners.clear()
                 seen.printed = printed.getvalue()
-                for name, (read, restore) in SETTINGS.items():
+                for name, (read, restore) in GLOBAL_STATE.items():
                     if read() != before[name]:
                         seen.changed.append(name)
                         restore(before[name])
@@ -72,12 +77,18 @@ def watched(own_files: frozenset[str]) -> Iterator[Seen]:
                     if vars(owner).get(name) is not value:
                         seen.changed.append(f"{owner.__name__}.{name}")
                         setattr(owner, name, value)
-                # Compiled code opens files unheard.
+                # Files that compiled code opens raise no audit event, so look for them.
                 seen.written += [str(p.relative_to(folder)) for p in sorted(folder.rglob("*"))]
 
 
 def where(error: BaseException, own_files: frozenset[str]) -> str:
-    """`KeyError: 'x' (mine.py:12)`: an error with the last of the own lines that led to it."""
+    """Describes an error on one line, such as `KeyError: 'x' (mine.py:12)`.
+
+    Args:
+        error: the error, with its traceback.
+        own_files: the source files of the watched code. The text names the last line of these
+            files that led to the error.
+    """
     steps = traceback.extract_tb(error.__traceback__)
     own = [f" ({Path(s.filename).name}:{s.lineno})" for s in steps if s.filename in own_files]
     text = f"{type(error).__name__}: {error}".partition("\n")[0]
@@ -89,7 +100,7 @@ def _set_environment(values: dict[str, str]) -> None:
     os.environ.update(values)
 
 
-SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
+GLOBAL_STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
     "torch's number of threads": (torch.get_num_threads, torch.set_num_threads),
     "torch's default dtype": (torch.get_default_dtype, torch.set_default_dtype),
     "torch's default device": (torch.get_default_device, torch.set_default_device),
@@ -106,12 +117,12 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
     "the working folder": (os.getcwd, os.chdir),
     "the environment": (lambda: dict(os.environ), _set_environment),
 }
-"""Global state by name, with what reads it and what puts it back. Torch's random generator is not
-part of it: the runner seeds that for each run and gives it back."""
+"""Global state by name, with the functions that read and restore it. Torch's random generator is
+missing, because the harness seeds it before each run and restores it afterwards."""
 
 
 def _harness_bindings() -> dict[tuple[Any, str], Any]:
-    """What the names in the harness's modules and classes are bound to."""
+    """The value of every name in the harness's modules and classes, by (module or class, name)."""
     modules = [module for name, module in sys.modules.items() if name.startswith("mubench.")]
     classes = [
         value
@@ -134,26 +145,35 @@ CONNECTS = {"socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "soc
 SPAWNS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.exec", "os.posix_spawn", "os.system"}
 SPIES = {"sys._getframe", "sys._current_frames", "gc.get_objects", "gc.get_referrers"}
 
-_listeners: list[tuple[Seen, frozenset[str]]] = []  # one while code is watched, else none
+_listeners: list[tuple[SideEffects, frozenset[str]]] = []  # one while code is watched, else none
 
 
 @cache
 def _start_listening() -> None:
-    """An audit hook stays for the life of its process."""
+    """Adds the audit hook, once per process. Python cannot remove an audit hook."""
     sys.addaudithook(_hear)
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
     if not _listeners:
         return
-    seen, own = listener = _listeners.pop()  # deaf to what is done here
+    # Taken out while this event is handled. Otherwise our own file access would be recorded.
+    seen, own = listener = _listeners.pop()
     try:
         _note(seen, own, event, arguments)
     finally:
         _listeners.append(listener)
 
 
-def _note(seen: Seen, own: frozenset[str], event: str, arguments: tuple[Any, ...]) -> None:
+def _note(seen: SideEffects, own: frozenset[str], event: str, arguments: tuple[Any, ...]) -> None:
+    """Records one audit event of Python.
+
+    Args:
+        seen: where to record the event.
+        own: the source files of the watched code.
+        event: name of the event, such as `open`.
+        arguments: the event's arguments, which depend on its name.
+    """
     if event == "open" and _opens_for_writing(*arguments):
         seen.written.append(os.fsdecode(arguments[0]))
     elif event in READS:
@@ -164,7 +184,7 @@ def _note(seen: Seen, own: frozenset[str], event: str, arguments: tuple[Any, ...
     elif event in WRITES:
         seen.written.append(str(arguments[0]))
     elif event in CONNECTS:
-        # the address follows the socket, where there is one
+        # These two events give the socket first and then the address.
         seen.connected.append(str(arguments[event in ("socket.connect", "socket.sendto")]))
     elif event in SPAWNS:
         seen.spawned.append(str(arguments[0]) if arguments else event)
@@ -177,7 +197,7 @@ def _opens_for_writing(path: Any, _mode: str | None, flags: int) -> bool:
 
 
 def _caller() -> str:
-    """The file of the code that raised an event, not counting the tools for looking at frames."""
+    """The file of the code that raised an event, past the modules `inspect` and `traceback`."""
     frame = sys._getframe(3)  # past this function, `_note` and `_hear`
     while frame.f_back and frame.f_code.co_filename in (inspect.__file__, traceback.__file__):
         frame = frame.f_back

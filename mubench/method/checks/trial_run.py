@@ -1,8 +1,10 @@
-"""Runs of a method on a problem small enough for a unit test, each made once and watched.
+"""Trial runs of a method on a problem small enough for a unit test.
 
-`checks` judges what is seen here. The problem is made to bite: a fifth of the labels are wrong, so
-that the original errs on held-out images as it would on real ones, and the network ends in batch
-norm over a single pixel, which cannot be trained on a batch of one image.
+Each run is made once, and its side effects are recorded. mubench/method/checks/checks.py judges the
+results. The problem is difficult on purpose:
+
+- A fifth of the labels are wrong. So the original errs on held-out images, as on real data.
+- The network ends in batch norm over a single pixel, which cannot be trained on one image.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,16 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from mubench.method.access import GOLD_LABELS
-from mubench.method.problem import Meter, Method, Problem
+from mubench.method.problem import Meter, Method, MethodInputs, Problem
 from mubench.method.source import source_files
 from mubench.task import data
 from mubench.task.data import Samples
 from mubench.task.sources import SYNTHETIC_CLASSES
 from mubench.task.spec import DataSpec, ModelSpec, TrainSpec
-from mubench.training import loop, networks
+from mubench.training import loop
 from mubench.training.loop import EpochLog, Pipeline
+from mubench.training.networks import Architecture
 
-from .side_effects import Seen, watched, where
+from .side_effects import SideEffects, watched, where
 
 CPU = torch.device("cpu")
 DATA = DataSpec(name="synthetic", kind="synthetic", image_size=4, mean=(0.5,) * 3, std=(0.25,) * 3)
@@ -36,9 +39,10 @@ PIPELINE = Pipeline(DATA, RECIPE, CPU)
 
 
 NUM_CLASSES = len(SYNTHETIC_CLASSES)
+ARCHITECTURE = Architecture(MODEL, NUM_CLASSES, channels=3, image_size=DATA.image_size)
 
 
-NUM_TRAIN = 7 * 32 + 2  # so that D_f and D_r can both be one more than whole batches
+NUM_TRAIN = 7 * 32 + 2  # so that D_f and D_r can both have one sample more than whole batches
 
 CASES: dict[str, Callable[[Tensor], Tensor]] = {
     "some": lambda labels: (labels == 0).nonzero().squeeze(1)[:20],
@@ -46,36 +50,30 @@ CASES: dict[str, Callable[[Tensor], Tensor]] = {
     "class": lambda labels: (labels == 0).nonzero().squeeze(1),
     "ragged": lambda labels: torch.arange(2 * 32 + 1),
 }
-"""Name to positions of D_f, from the labels of D. `ragged` is of all classes and leaves one sample
-over after whole batches of 32, in D_f as in D_r."""
+"""Name of a case to the function that gives the positions of D_f in D, from the labels of D. In
+`ragged`, D_f has samples of all classes, and batches of 32 leave one sample over in D_f and D_r."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What all runs share; they get copies."""
+    """The data and the original model of all trial runs. Each run gets copies."""
 
-    train: Samples
+    train: Samples  # D
     holdout: Samples
-    original: nn.Module
-    log: tuple[EpochLog, ...]
+    original: nn.Module  # trained on `train`
+    log: tuple[EpochLog, ...]  # one line per epoch of the original's training
 
 
 @cache
 def stage() -> Stage:
-    """Built once a process."""
+    """The data and the original of all trial runs, made once per process."""
     dataset = data.load(DATA)
     holdout, _ = data.split_held_out(dataset, DATA)
     train = _mislabelled(dataset.train[:NUM_TRAIN])
-    original = fresh(0)
-    with loop.threads(1):  # tensors of this size are slower on two
+    original = ARCHITECTURE.fresh(0)
+    with loop.threads(1):  # tensors this small are slower on more threads
         log = loop.fit(original, train, RECIPE, PIPELINE, seed=0)
     return Stage(train, _mislabelled(holdout), original, log)
-
-
-def fresh(seed: int) -> nn.Module:
-    """A new network of the original's architecture."""
-    size = DATA.image_size
-    return networks.build(MODEL, num_classes=NUM_CLASSES, channels=3, image_size=size, seed=seed)
 
 
 def _mislabelled(samples: Samples) -> Samples:
@@ -85,85 +83,79 @@ def _mislabelled(samples: Samples) -> Samples:
 
 
 @dataclass(frozen=True)
-class Observed:
-    """What became of a run."""
+class TrialResult:
+    """The result of one trial run."""
 
-    seen: Seen
-    refused: list[str]  # sets that it touched undeclared
-    edited: list[str]  # sets whose tensors it changed
-    error: str | None = None  # what it raised, and where
-    returned: object = None
-    weights: Mapping[str, Tensor] = field(default_factory=dict)  # if it returned a module
+    seen: SideEffects
+    refused: list[str]  # sets that the method touched without declaring them
+    edited: list[str]  # sets whose tensors the method changed
+    error: str | None = None  # the exception of `unlearn`, with its place; None: there was none
+    returned: object = None  # the value that `unlearn` returned
+    weights: Mapping[str, Tensor] = field(default_factory=dict)  # of a returned module, by name
 
 
 class Trial:
-    """The runs of one method with its parameters."""
+    """The trial runs of one method with fixed parameters."""
 
     def __init__(self, method: Method):
         self.method = method
-        self._observed: dict[tuple[str, int, int], Observed] = {}
+        self._observed: dict[tuple[str, int, int], TrialResult] = {}
 
-    def run(self, case: str = "some", seed: int = 0, repeat: int = 0) -> Observed:
-        """One run; another `repeat` is the same run once more."""
+    def run(self, case: str = "some", seed: int = 0, repeat: int = 0) -> TrialResult:
+        """Makes one run, or returns the result of an earlier run with the same arguments.
+
+        Args:
+            case: name in `CASES`.
+            seed: seed of the problem.
+            repeat: another number makes the same run again.
+        """
         key = (case, seed, repeat)
         if key not in self._observed:
             self._observed[key] = _run(self.method, case, seed)
         return self._observed[key]
 
 
-class _NotingProblem(Problem):
-    """Notes what a method touches undeclared, even if the method swallows the error."""
-
-    def __init__(self, **arguments: Any):
-        super().__init__(**arguments)
-        self.refused: list[str] = []
-
-    def _get(self, name: str) -> Any:
-        if name not in self._access:
-            self.refused.append(name)
-        return super()._get(name)
-
-
-def _run(method: Method, case: str, seed: int) -> Observed:
+def _run(method: Method, case: str, seed: int) -> TrialResult:
     sets = _sets(case)
     given = deepcopy(sets)
-    problem = _NotingProblem(
-        original=deepcopy(stage().original),
-        fresh=fresh,
-        access={**given, "training_log": stage().log},
+    access = {**given, "training_log": stage().log}
+    inputs = MethodInputs(
+        original=stage().original.state_dict(),
+        access={name: access[name] for name in method.requires},
         requires=method.requires,
-        num_classes=NUM_CLASSES,
+        num_forget=len(given["forget"]),
+        architecture=ARCHITECTURE,
+        data=DATA,
         recipe=RECIPE,
-        pipeline=PIPELINE,
         seed=seed,
+        device=CPU,
     )
+    problem = Problem(inputs)
     files = frozenset(map(str, source_files(type(method))))
     returned: object = None
     error = None
     with loop.threads(1), loop.forked_rng(CPU), watched(files) as seen:
-        torch.manual_seed(problem.seed_for("global"))  # as the runner does
+        torch.manual_seed(problem.seed_for("global"))  # as mubench/run/execute.py does
         try:
             returned = method.unlearn(problem)
         except KeyboardInterrupt:
             raise
-        except BaseException as raised:  # SystemExit too: it would end a whole sweep
+        except BaseException as raised:  # SystemExit too, which would end a whole sweep
             error = where(raised, files)
     weights = {}
     if isinstance(returned, nn.Module):
         Meter.unwatch(returned)
         weights = {name: value.detach().clone() for name, value in returned.state_dict().items()}
     edited = [name for name, value in sets.items() if not _equal(value, given[name])]
-    return Observed(seen, problem.refused, edited, error, returned, weights)
+    return TrialResult(seen, problem.refused, edited, error, returned, weights)
 
 
 def _sets(case: str) -> dict[str, Any]:
     train = stage().train
-    forget = CASES[case](train.labels)
-    kept = torch.ones(len(train), dtype=torch.bool)
-    kept[forget] = False
+    forget, retain = data.split(train, CASES[case](train.labels))
     return {
-        "forget": train[forget],
-        "retain": train[kept],
+        "forget": forget,
+        "retain": retain,
         "holdout": stage().holdout,
         GOLD_LABELS: torch.arange(len(forget)) % 4 > 0,
     }

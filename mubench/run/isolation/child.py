@@ -1,13 +1,13 @@
 """The isolated process: imports one method, runs it once, hands over what it left.
 
-Speaks with the caller, line by line:
+The process and the caller speak line by line, in JSON:
 
-    it is told what to load                 -> it says what that is, or why it cannot be loaded
-    it is told that the inputs are written  -> it says that it is ready
-    it is told to go                        -> it unlearns and says that all of it is done
+    the caller names a method and its settings  -> the process describes the method, or refuses
+    the caller has written the inputs           -> the process has made the problem
+    the caller starts the clock                 -> the process has unlearned and written the outcome
 
-The method is imported before its inputs exist, so that no work can be done ahead of the clock, and
-the clock stops when the result is there, whatever this process says of itself.
+The method is imported before its inputs exist, so no work can be done ahead of the clock. The clock
+is the caller's, so it does not matter what this process says of itself.
 """
 
 import atexit
@@ -24,8 +24,8 @@ import torch
 from mubench._util.errors import UserError
 from mubench.method.discovery import MethodClass, load_method
 from mubench.method.parameters import configure, resolved_parameters
-from mubench.method.problem import Meter, Method
-from mubench.run.execute import attempt, describe_error
+from mubench.method.problem import Meter, Method, Problem
+from mubench.run.execute import describe_error, execute
 
 from . import linux, wire_format
 
@@ -34,11 +34,11 @@ def main(folder: str, control: int, output: int, inputs: int, result: int) -> No
     """Runs one method.
 
     Args:
-        folder: an empty one for this process alone: working folder, home, temporary files.
+        folder: an empty folder for this process alone: working folder, home, temporary files.
         control: descriptor of the socket to the caller.
-        output: descriptor that takes what is printed.
-        inputs: descriptor of the file that the inputs will be written to.
-        result: descriptor of the file to write the outcome to.
+        output: descriptor that takes what the method prints.
+        inputs: descriptor of the file that the caller will write the inputs to.
+        result: descriptor of the file that takes the outcome.
     """
     code = 1
     try:
@@ -59,7 +59,7 @@ def main(folder: str, control: int, output: int, inputs: int, result: int) -> No
 
 
 class _Caller:
-    """The other end of the socket. A closed one ends this process."""
+    """The caller, at the other end of the socket. A closed socket ends this process."""
 
     def __init__(self, descriptor: int):
         self._socket = socket.socket(fileno=descriptor)
@@ -99,23 +99,18 @@ def _run(request: dict[str, Any], caller: _Caller, inputs_file: int, result_file
     assert instance
 
     with os.fdopen(inputs_file, "rb") as file:
-        file.seek(0)  # the caller's position is ours, and it has written
+        file.seek(0)  # both processes share one file offset, which the caller left at the end
         inputs = wire_format.unpack_inputs(file.read())
     torch.set_num_threads(request["threads"])
     meter = Meter()
-    problem = inputs.problem(meter)
-    is_cuda = inputs.device.type == "cuda"
-    if is_cuda:
-        torch.cuda.reset_peak_memory_stats(inputs.device)
+    problem = Problem(inputs, meter)
     caller.say("ready")
     caller.hear()
 
     me = os.getpid()
-    outcome = attempt(instance, problem, meter)
+    outcome = execute(instance, problem, meter)
     if os.getpid() != me:
-        os._exit(0)  # a copy that the method forked came out of `unlearn` too
-    if is_cuda:
-        outcome.peak_memory_bytes = torch.cuda.max_memory_allocated(inputs.device)
+        os._exit(0)  # this is a copy that the method forked and that came out of `unlearn` too
     try:
         content = wire_format.pack_outcome(outcome)
     except Exception as error:  # weights of a kind that cannot be written
@@ -132,7 +127,7 @@ def _run(request: dict[str, Any], caller: _Caller, inputs_file: int, result_file
 def _describe(
     method: MethodClass, settings: list[dict[str, Any]]
 ) -> tuple[dict[str, Any], Method | None]:
-    """What a record says of a method under each of some settings, and the last instance."""
+    """What a record says of a method, its parameters under each setting, and the last instance."""
     parameters: list[dict[str, Any] | None] = []
     mistakes: list[str] = []
     instance = None
@@ -143,12 +138,14 @@ def _describe(
         except UserError as error:
             mistakes += [line for line in str(error).splitlines() if line not in mistakes]
     description = {
-        "name": method.name,
-        "distribution": method.distribution,
-        "version": method.version,
-        "source_sha": method.source_sha,
-        "requires": sorted(method.requires),
-        "is_control": method.is_control,
+        "info": {
+            "name": method.name,
+            "distribution": method.distribution,
+            "distribution_version": method.distribution_version,
+            "source_sha256": method.source_sha256,
+            "requires": sorted(method.requires),
+            "control": method.control,
+        },
         "parameters": parameters,
         "mistakes": mistakes,
     }

@@ -1,4 +1,7 @@
-"""Talking with an isolated process, from the caller's side: see `isolate_child` for the other."""
+"""Talking with an isolated process, from the caller's side.
+
+The other side is `mubench.run.isolation.child`, which also says what is spoken.
+"""
 
 import contextlib
 import json
@@ -13,12 +16,12 @@ from typing import Any, Self
 
 from mubench.record.schema import Status
 
-EXIT_SECONDS = 2  # for what a method registered to be done at exit
-PRINTED_BYTES = 100_000  # of what a method prints, the last so many are kept
+EXIT_SECONDS = 2  # most seconds for what a method registered to be done at exit
+PRINTED_BYTES = 100_000  # the last so many bytes of what a method prints are kept
 
 
 class NotHeard(Exception):  # noqa: N818 - becomes a status
-    """What was to be heard from a child was not."""
+    """A child did not answer; the message says why, the status how the run ends."""
 
     def __init__(self, status: Status, reason: str):
         super().__init__(reason)
@@ -27,11 +30,11 @@ class NotHeard(Exception):  # noqa: N818 - becomes a status
 
 @dataclass(frozen=True)
 class Ending:
-    """How a child ended, in the words of the server."""
+    """How a child ended, as the fork server reports it."""
 
-    code: int  # of its exit; negative: the signal that killed it
-    peak_memory_bytes: int
-    left: int  # processes
+    code: int  # exit code; negative: the signal that killed the child
+    peak_memory_bytes: int  # of the child's process
+    left: int  # processes that outlived the child
 
     def __str__(self) -> str:
         if self.code >= 0:
@@ -50,14 +53,14 @@ class Child:
         self._server = server
         self._heard = b""
         self._ending: Ending | None = None
-        # Without a name in any folder: nobody else finds them.
+        # These files have no name in any folder, so nobody else finds them.
         self._inputs = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._result = tempfile.TemporaryFile()  # noqa: SIM115
-        self._control, its = socket.socketpair()
+        self._control, child_end = socket.socketpair()
         self._output, printing = os.pipe()
-        files = [its.fileno(), printing, self._inputs.fileno(), self._result.fileno()]
+        files = [child_end.fileno(), printing, self._inputs.fileno(), self._result.fileno()]
         socket.send_fds(server, [b"+"], files)
-        its.close()
+        child_end.close()
         os.close(printing)
         os.set_blocking(self._output, False)
         self._selector = selectors.DefaultSelector()
@@ -76,15 +79,18 @@ class Child:
         self._result.close()
 
     def say(self, message: object) -> None:
-        """Tells it something; a child that is gone does not hear."""
+        """Sends the child a message as JSON; a child that is gone does not hear."""
         with contextlib.suppress(BrokenPipeError):
             self._control.sendall(json.dumps(message).encode() + b"\n")
 
     def hear(self, seconds: float) -> Any:
-        """What it says next.
+        """The child's next message.
+
+        Args:
+            seconds: most seconds to wait.
 
         Raises:
-            NotHeard: it ended, or said nothing for so long.
+            NotHeard: the child ended, or said nothing for so long.
         """
         deadline = time.monotonic() + seconds
         while b"\n" not in self._heard:
@@ -100,9 +106,9 @@ class Child:
             raise NotHeard("error", "the method used the harness's own channel") from None
 
     def _listen(self, deadline: float) -> None:
-        """Takes in what comes next; returns at the deadline at the latest."""
+        """Takes in what the child or the server sends next, until the deadline at the latest."""
         ready = self._selector.select(max(0, deadline - time.monotonic()))
-        # The server last: what a child said before it ended counts.
+        # The server comes last, because what a child said before it ended counts.
         for source in sorted((key.fileobj for key, _ in ready), key=lambda s: s is self._server):
             if source is self._server:
                 self._ending = self._read_ending()
@@ -124,7 +130,11 @@ class Child:
         return Ending(**json.loads(line)) if line else Ending(-signal.SIGKILL, 0, 0)
 
     def end(self, patience_seconds: float = 0) -> Ending:
-        """Lets it end, makes it end after so long, and waits until nothing is left of it."""
+        """Waits until nothing is left of the child, and ends the child if that takes too long.
+
+        Args:
+            patience_seconds: how long the child may take to end by itself.
+        """
         deadline = time.monotonic() + patience_seconds
         while not self._ending and time.monotonic() < deadline:
             self._listen(deadline)
@@ -139,24 +149,27 @@ class Child:
         return self._ending
 
     def give(self, content: bytes) -> None:
-        """Writes the inputs."""
+        """Writes the child's inputs."""
         self._inputs.write(content)
         self._inputs.flush()
 
     def start_clock(self) -> None:
-        """Tells it to go."""
+        """Starts the clock and tells the child to begin."""
         self._started = time.perf_counter()
         self.say("go")
 
     def clock(self) -> float:
-        """Seconds since then; 0 if it never went."""
+        """Seconds since `start_clock`; 0.0 if the clock was never started."""
         return time.perf_counter() - self._started if self._started else 0.0
 
     def result(self, most_bytes: int) -> bytes:
-        """What it wrote.
+        """The bytes of the child's outcome.
+
+        Args:
+            most_bytes: an outcome that is as long as this is refused.
 
         Raises:
-            NotHeard: more than it can have to say.
+            NotHeard: the outcome is longer than an honest one can be.
         """
         self._result.seek(0)
         content: bytes = self._result.read(most_bytes)
@@ -166,7 +179,7 @@ class Child:
 
 
 def read_line(server: socket.socket) -> bytes:
-    """A line of the server's; empty when that is gone."""
+    """The fork server's next line; empty if the server is gone."""
     with contextlib.suppress(ConnectionResetError), server.makefile("rb", buffering=0) as lines:
         return lines.readline()
     return b""

@@ -1,12 +1,12 @@
 """A clean process that forks: the start of every isolated run.
 
-It has imported what a method may need and nothing else, holds no data, and forks one child for each
-run, which is fast. As process 1 of its own namespace, or as the one that adopts orphans, it sees to
-it that nothing outlives a run; and as the caller's end of the socket closes when the caller is
-gone, nothing outlives the caller.
+The server has imported what a method may need and nothing else, holds no data, and forks one child
+per run, which is fast. Nothing outlives a run: the server is process 1 of its own namespace, or
+adopts orphans, and ends them. Nothing outlives the caller: its end of the socket closes with it.
 
-On the socket a `+` with the child's file descriptors asks for a child, an `x` for its death, and
-when the child is gone a line of JSON says how it ended. See `isolate` for the other side.
+On the socket, a `+` with the child's file descriptors asks for a child, and an `x` asks for the
+child's death. When the child is gone, one line of JSON says how it ended. The other side of the
+socket is `mubench.run.isolation.conversation`.
 """
 
 import gc
@@ -24,26 +24,30 @@ from typing import Any, NoReturn
 
 from . import linux
 
-LINGER_SECONDS = 0.5  # for the helpers of a method, such as a resource tracker, to notice its end
+LINGER_SECONDS = 0.5  # for helpers of a method, such as a resource tracker, to end by themselves
 
 
 def serve(descriptor: int) -> NoReturn:
-    """Serves the caller until it is gone."""
+    """Serves the caller until the caller is gone.
+
+    Args:
+        descriptor: of the socket to the caller.
+    """
     caller = socket.socket(fileno=descriptor)
     hidden = json.loads(_read_line(caller))
-    problem = linux.enter_namespaces()
-    if problem is None:
+    obstacle = linux.enter_namespaces()
+    if obstacle is None:
         first = os.fork()
         if first:  # cannot be in the new namespace itself; lives as long as what is
             caller.close()
             os._exit(os.waitstatus_to_exitcode(os.waitpid(first, 0)[1]) & 0xFF)
         linux.die_with_parent()
-        problem = linux.hide(hidden)
+        obstacle = linux.hide(hidden)
     else:
         linux.adopt_orphans()
-    del hidden  # children see what is in this frame
+    del hidden  # otherwise a forked child could read this list from our frame
     try:
-        _Server(caller).run(problem)
+        _Server(caller).run(obstacle)
     except BrokenPipeError:
         os._exit(0)  # the caller is gone
     except BaseException:
@@ -64,22 +68,22 @@ def _read_line(caller: socket.socket) -> bytes:
 class _Server:
     def __init__(self, caller: socket.socket):
         self.caller = caller
-        self.bell, ring = os.pipe()  # rings when a child changes its state
+        self.bell, ring = os.pipe()  # readable when a child has changed its state
         os.set_blocking(ring, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(ring, warn_on_full_buffer=False)
 
-    def run(self, problem: str | None) -> NoReturn:
+    def run(self, obstacle: str | None) -> NoReturn:
         from . import child as child_process  # slow: all of torch
 
         gc.collect()
-        gc.freeze()  # what is here now is never looked at again, so children need no copies of it
-        self.caller.sendall(json.dumps({"visible": problem}).encode() + b"\n")
+        gc.freeze()  # the collector leaves these objects alone, so children share their memory
+        self.caller.sendall(json.dumps({"visible": obstacle}).encode() + b"\n")
         while True:
             word, descriptors, _, _ = socket.recv_fds(self.caller, 1, 4)
             if not word:
                 os._exit(0)
-            if word == b"+":  # an `x` came too late
+            if word == b"+":  # an `x` here is for a child that has ended: ignore it
                 folder = tempfile.mkdtemp(prefix="mubench-")
                 child = os.fork()
                 if child == 0:
@@ -100,11 +104,11 @@ class _Server:
         os.setsid()
 
     def _watch(self, child: int) -> dict[str, int]:
-        """Waits until a child has ended, or is to be; leaves no process behind.
+        """Waits until a child has ended or the caller asks for its end; leaves no process behind.
 
         Returns:
-            Its exit code (negative: the signal that killed it), its peak memory, and how many
-            processes it left.
+            `code`, the child's exit code (negative: the signal that killed the child);
+            `peak_memory_bytes` of the child; `left`, the number of processes that it left.
         """
         usage, code = None, 0
         sources: list[Any] = [self.caller, self.bell]
@@ -113,7 +117,7 @@ class _Server:
             if self.bell in ready:
                 os.read(self.bell, 4096)
             if self.caller in ready:
-                self.caller.recv(1)  # an `x`, or its end
+                self.caller.recv(1)  # an `x`, or the end of the caller
                 os.kill(child, signal.SIGKILL)
                 _, status, usage = os.wait4(child, 0)
                 code = os.waitstatus_to_exitcode(status)
@@ -126,7 +130,7 @@ class _Server:
 
 
 def _end_all_of(child: int) -> int:
-    """Kills what a child that ended has left; returns how many processes that were."""
+    """Kills the processes that a child has left; returns how many there were."""
     if not linux.IS_LINUX:
         try:
             os.killpg(child, signal.SIGKILL)

@@ -1,20 +1,21 @@
 """Runs methods in processes of their own, where they cannot do harm or look things up.
 
 What holds everywhere:
-- the process never held a gold or a scored sample, in memory, frames or open files: it is forked
-  from one that has imported the harness and nothing else, and is given what the method declared;
-- `MUBENCH_CACHE`, `MUBENCH_DATA` and the user's home are not in its environment, its working folder
-  is empty and goes with it;
-- a hang, a crash, `sys.exit`, running out of memory end that process alone, and whatever it forked;
-- the clock is the caller's: from telling it to go, until its weights have arrived;
-- weights come back as safetensors and are checked, so nothing of the method's runs in the caller.
 
-What holds where the system gives namespaces to users (most Linux outside of containers): the cache,
-the data and the results are not in its file system, and it sees no process but its own.
+- The process never held a gold or a scored sample, in memory, frames or open files. The process is
+  forked from one that has imported the harness and nothing else, and gets what the method declared.
+- `MUBENCH_CACHE`, `MUBENCH_DATA` and the user's home are not in the process's environment. Its
+  working folder is empty and is removed with it.
+- A hang, a crash, `sys.exit` or running out of memory ends that process alone, with its children.
+- The clock is the caller's: from telling the process to begin until its weights have arrived.
+- Weights come back as safetensors and are checked, so nothing of the method's runs in the caller.
 
-What does not hold: the network is open, a method can bring along what it knows of public test
-images, the counts of samples are taken inside of its process, and other files can be read and
-written as the user can. This is no sandbox for malicious code.
+What holds if the system gives namespaces to users, as most Linux outside of containers does: the
+cache, the data and the results are not in the process's file system, and it sees no other process.
+
+What does not hold: the network is open. A method can bring along what it knows of public test
+images. The counts of samples are taken inside the process. Other files can be read and written as
+the user can. This is no sandbox for malicious code.
 """
 
 import json
@@ -35,17 +36,21 @@ from mubench._util.cache import cache_root
 from mubench._util.errors import DoesNotHold, UserError
 from mubench._util.files import HARNESS
 from mubench._util.messages import say
-from mubench.run.execute import Inputs, Outcome
+from mubench.method.discovery import MethodInfo
+from mubench.method.problem import MethodInputs
+from mubench.record.flags import Flag
+from mubench.record.schema import Usage
+from mubench.run.execute import MethodOutcome
 
 from . import linux, wire_format
 from .conversation import EXIT_SECONDS, Child, NotHeard, read_line
 
-START_SECONDS = 120  # for importing a method, and for building its problem
-CLOSE_SECONDS = 30  # for a process that may still be importing torch to notice its end
-LEAST_LIMIT_SECONDS = 60
+START_SECONDS = 120  # most seconds for importing a method, and for building its problem
+CLOSE_SECONDS = 30  # most seconds for a process that may still be importing torch to end
+LEAST_LIMIT_SECONDS = 60  # every method may take so long
 BUDGETS = 4  # a method may take so many times its budget before it is stopped
-RETRAINS = 2  # but never less than so many retrainings: controls may retrain
-MEMORY_SHARE = 0.8  # of the machine's, for all that runs at once
+RETRAINS = 2  # every method may take so many retrainings, because controls may retrain
+MEMORY_SHARE = 0.8  # share of the machine's memory for all that runs at once
 
 BOOT = """
 import json, sys
@@ -56,54 +61,53 @@ serve(descriptor)
 
 
 def time_limit(budget: float, retrain_seconds: float) -> float:
-    """Seconds after which a method is stopped: what it may cost, and a generous margin.
+    """Seconds after which a method is stopped: what the method may cost, with a generous margin.
 
     Args:
-        budget: of the task, as a share of the retraining cost.
-        retrain_seconds: what retraining takes here.
+        budget: the task's budget, as a share of the cost of retraining.
+        retrain_seconds: seconds that retraining takes here.
     """
     return max(LEAST_LIMIT_SECONDS, max(BUDGETS * budget, RETRAINS) * retrain_seconds)
 
 
 def memory_limit(num_workers: int = 1) -> int:
-    """Bytes that a method may have when so many run at once."""
+    """Bytes that each method may have if so many run at once."""
     return int(MEMORY_SHARE * linux.physical_memory_bytes() / num_workers)
 
 
-@dataclass(frozen=True)
-class Described:
+@dataclass(frozen=True, kw_only=True)
+class Described(MethodInfo):
     """A method with its parameters, as a process that imported it describes it."""
 
     reference: str
+    """How to find the method, as for `load_method`, from any working folder."""
     settings: Mapping[str, Any]
-    name: str
-    distribution: str | None
-    version: str | None
-    source_sha: str
-    requires: frozenset[str]
-    is_control: bool
+    """The parameters that were given."""
     parameters: dict[str, Any]
+    """All parameters, defaults included."""
 
 
 class Isolation:
     """Starts processes for methods; a context manager, to be used by one thread."""
 
     def __init__(self, hidden: Iterable[Path] = (), memory_bytes: int | None = None):
-        """Starts up in the background, as importing torch takes seconds.
+        """Starts up in the background, because importing torch takes seconds.
 
         Args:
-            hidden: folders that methods are not to see, where the system allows that; the cache
-                and the user's data are always among them.
-            memory_bytes: that a method may have; default: 80% of the machine's.
+            hidden: folders that methods must not see, if the system allows that. The cache and the
+                user's data are always among them.
+            memory_bytes: bytes that a method may have. None: 80% of the machine's.
         """
         self._hidden = _hideable(hidden)
         self._memory_bytes = memory_bytes or memory_limit()
         self.visible: str | None = None
-        """Why methods can see those folders all the same; known after the first method."""
+        """Why methods can see the hidden folders all the same. None: they cannot.
+
+        The reason is known after the first method."""
         self._start()
 
     def _start(self) -> None:
-        self._server, its = socket.socketpair()
+        self._server, server_end = socket.socketpair()
         path = [str(Path(entry or ".").absolute()) for entry in sys.path]
         environment = {
             name: value
@@ -111,20 +115,20 @@ class Isolation:
             if not name.startswith("MUBENCH_") and name != "XDG_CACHE_HOME"
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-c", BOOT, json.dumps([its.fileno(), path])],
+            [sys.executable, "-c", BOOT, json.dumps([server_end.fileno(), path])],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            pass_fds=[its.fileno()],
+            pass_fds=[server_end.fileno()],
             env=environment,
             start_new_session=True,
         )
-        its.close()
+        server_end.close()
         self._server.sendall(json.dumps(self._hidden).encode() + b"\n")
         self._is_up = False
 
     def _child(self) -> Child:
         if self._is_up and select.select([self._server], [], [], 0)[0]:
-            # It never speaks first, so this is its end: a method found a way to kill it.
+            # The server never speaks first, so this is its end: a method found a way to kill it.
             self.close()
             self._start()
         if not self._is_up:
@@ -138,7 +142,7 @@ class Isolation:
         return Child(self._server)
 
     def close(self) -> None:
-        """Ends the processes."""
+        """Ends the server and every process that it forked."""
         self._server.close()
         try:
             self._process.wait(CLOSE_SECONDS)
@@ -163,14 +167,18 @@ class Isolation:
     def describe(
         self, reference: str, settings: Sequence[Mapping[str, Any]] = ({},)
     ) -> list[Described]:
-        """Imports a method in a process of its own and says what it is.
+        """Imports a method in a process of its own and describes it.
 
         Args:
-            reference: as for `load_method`.
-            settings: parameters other than the defaults; one description for each.
+            reference: how to find the method, as for `load_method`.
+            settings: several sets of parameters other than the defaults.
+
+        Returns:
+            One description per set of parameters.
 
         Raises:
-            UserError: it cannot be imported, or does not take the settings; all mistakes at once.
+            UserError: the method cannot be imported, or does not take the settings; all mistakes at
+                once.
         """
         reference = _absolute(reference)
         with self._child() as child:
@@ -181,23 +189,24 @@ class Isolation:
                 raise UserError(f"method {reference!r} cannot be imported: {reason}") from None
         if refused := answer.get("refused") or "\n".join(answer.pop("mistakes")):
             raise UserError(refused)
-        answer["requires"] = frozenset(answer["requires"])
-        parameters = answer.pop("parameters")
+        info = answer["info"]
+        info["requires"] = frozenset(info["requires"])
         return [
-            Described(reference, setting, parameters=values, **answer)
-            for setting, values in zip(settings, parameters, strict=True)
+            Described(reference=reference, settings=setting, parameters=values, **info)
+            for setting, values in zip(settings, answer["parameters"], strict=True)
         ]
 
-    def run(self, method: Described, inputs: Inputs, limit_seconds: float) -> Outcome:
+    def run(self, method: Described, inputs: MethodInputs, limit_seconds: float) -> MethodOutcome:
         """Runs a method in a process of its own.
 
         Args:
-            method: as `describe` described it.
-            inputs: what it is given.
-            limit_seconds: after which it is stopped.
+            method: the method, as `describe` described it.
+            inputs: what the method is given.
+            limit_seconds: seconds after which the method is stopped.
 
         Returns:
-            What it left, with the caller's clock and the system's account of its memory.
+            What the method left. The seconds are the caller's; on the CPU the peak memory is the
+            system's account of the process.
         """
         request = self._request(method.reference, [method.settings])
         with self._child() as child:
@@ -206,19 +215,24 @@ class Isolation:
                 outcome = _converse(child, method, inputs, limit_seconds)
                 ending = child.end(EXIT_SECONDS)
             except NotHeard as reason:
-                outcome = Outcome(reason.status, str(reason), seconds=child.clock())
+                usage = Usage(seconds=child.clock())
+                outcome = MethodOutcome(reason.status, str(reason), usage=usage)
                 ending = child.end()
         outcome.printed = child.printed.decode(errors="replace")
         if inputs.device.type == "cpu":
-            outcome.peak_memory_bytes = ending.peak_memory_bytes
+            outcome.usage = outcome.usage.model_copy(
+                update={"peak_memory_bytes": ending.peak_memory_bytes}
+            )
         if ending.left:
-            outcome.flags += ("left-processes",)
+            outcome.flags += (Flag.LEFT_PROCESSES,)
         return outcome
 
 
-def _converse(child: Child, method: Described, inputs: Inputs, limit_seconds: float) -> Outcome:
+def _converse(
+    child: Child, method: Described, inputs: MethodInputs, limit_seconds: float
+) -> MethodOutcome:
     answer = child.hear(START_SECONDS)
-    if answer.get("source_sha") != method.source_sha:
+    if "refused" in answer or answer["info"]["source_sha256"] != method.source_sha256:
         raise NotHeard("error", answer.get("refused") or "its source changed during the run")
     child.give(wire_format.pack_inputs(inputs))
     child.say("inputs")
@@ -232,12 +246,12 @@ def _converse(child: Child, method: Described, inputs: Inputs, limit_seconds: fl
         outcome = wire_format.unpack_outcome(content, inputs.num_forget)
     except DoesNotHold as error:
         raise NotHeard("error", str(error)) from None
-    outcome.seconds = seconds
+    outcome.usage = outcome.usage.model_copy(update={"seconds": seconds})
     return outcome
 
 
 def _absolute(reference: str) -> str:
-    """A reference that means the same in another working folder."""
+    """A reference to a method that means the same from any working folder."""
     location, colon, name = reference.rpartition(":")
     if colon and location.endswith(".py"):
         return f"{Path(location).absolute()}:{name}"
@@ -245,9 +259,9 @@ def _absolute(reference: str) -> str:
 
 
 def _hideable(folders: Iterable[Path]) -> list[str]:
-    """The folders to hide, inner ones first. They have to exist, and to hold no code."""
+    """The folders that can be hidden, inner ones first: those that exist and hold no code."""
     own = [cache_root(), *folders]
-    for folder in own:  # or it would be made, and seen, later
+    for folder in own:  # otherwise a folder that is made later would be seen
         folder.mkdir(parents=True, exist_ok=True)
     own.append(Path(platformdirs.user_cache_dir("mubench")))
     if data := os.environ.get("MUBENCH_DATA"):

@@ -1,4 +1,4 @@
-"""What Linux offers to wall a process in. On other systems only the memory limit is asked for.
+"""What Linux offers to wall a process in. Other systems have the memory limit only.
 
 Namespaces need no privileges where the kernel lets users have their own, which some distributions
 and most containers forbid: then `enter_namespaces` says why, and the caller goes on without.
@@ -22,7 +22,7 @@ CAPABILITY_VERSION_3 = 0x20080522
 
 
 def _call(name: str, *arguments: object) -> None:
-    """A function of libc that returns 0.
+    """Calls a function of libc that returns 0 on success.
 
     Raises:
         OSError: it does not.
@@ -38,19 +38,19 @@ def _prctl(option: int, value: int) -> None:
 
 
 def die_with_parent() -> None:
-    """Has the kernel kill this process when its parent is gone."""
+    """Has the kernel kill this process when the parent is gone."""
     if IS_LINUX:
         _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def adopt_orphans() -> None:
-    """Makes descendants whose parent dies children of this process."""
+    """Makes this process the parent of descendants whose own parent has died."""
     if IS_LINUX:
         _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def enter_namespaces() -> str | None:
-    """Gives this process users and mounts of its own; its next child will be process 1 of its own.
+    """Gives this process its own users and mounts; its next child will be process 1 of its own.
 
     Returns:
         None, or why that could not be.
@@ -69,7 +69,7 @@ def enter_namespaces() -> str | None:
 
 
 def hide(folders: Iterable[str]) -> str | None:
-    """Lays an empty folder over each of these, and a /proc of this namespace over the old.
+    """Lays an empty folder over each folder, and a /proc of this namespace over the old one.
 
     Returns:
         None, or why that could not be.
@@ -90,7 +90,7 @@ def _mount(source: str | None, target: str, kind: str | None, flags: int) -> Non
 
 
 def drop_privileges() -> None:
-    """Gives up every capability for good, so that what was mounted here stays where it is."""
+    """Gives up every capability of this process for good, so that no mount can be undone."""
     if not IS_LINUX:
         return
     with contextlib.suppress(OSError):  # ends at the last capability that the kernel knows
@@ -102,14 +102,14 @@ def drop_privileges() -> None:
 
 
 def limit_memory(num_bytes: int) -> None:
-    """Lets this process, and each process that it makes, have so much data in memory, no more."""
+    """Limits the bytes of data that this process, and each of its children, may have in memory."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Not RLIMIT_AS: CUDA reserves address space by the terabyte, and the libraries take gigabytes.
     resource.setrlimit(resource.RLIMIT_DATA, (num_bytes, num_bytes))
 
 
 def physical_memory_bytes() -> int:
-    """What this machine, or the control group that the process is in, has."""
+    """Bytes of memory that this machine, or the process's control group, has."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         group = int(Path("/sys/fs/cgroup/memory.max").read_text())
@@ -119,7 +119,7 @@ def physical_memory_bytes() -> int:
 
 
 def kill_descendants() -> None:
-    """Kills what stems from this process; must have adopted orphans, or be process 1."""
+    """Kills every descendant of this process, which must adopt orphans or be process 1."""
     if os.getpid() == 1:
         os.kill(-1, signal.SIGKILL)  # all of this namespace but process 1
         return

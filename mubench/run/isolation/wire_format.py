@@ -1,7 +1,6 @@
-"""What crosses the border of an isolated process, as safetensors: never pickles.
+"""What crosses the border of an isolated process, as safetensors and never as pickles.
 
-What comes out was written by a process that ran a stranger's code, so nothing of it is believed
-before it is checked.
+An outcome was written by a process that ran a stranger's code, so everything in it is checked.
 """
 
 from dataclasses import asdict
@@ -9,36 +8,35 @@ from typing import Annotated, Any
 
 import safetensors.torch
 import torch
-from annotated_types import Ge
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
 from mubench._util.errors import DoesNotHold
 from mubench.method.access import GOLD_LABELS, REPORTS
-from mubench.record.schema import Status
-from mubench.run.execute import Inputs, Outcome, Tensors
+from mubench.method.problem import MethodInputs
+from mubench.record.schema import Status, Usage
+from mubench.run.execute import MethodOutcome, Tensors
 from mubench.task.data import Samples
-from mubench.task.spec import DataSpec, ModelSpec, TrainSpec
+from mubench.task.spec import DataSpec, TrainSpec
 from mubench.training.loop import EpochLog
+from mubench.training.networks import Architecture, contiguous_tensors
 
 PREAMBLE = "json"
-"""The tensor that holds all that is no tensor, as the bytes of JSON text."""
+"""Name of the tensor that holds, as bytes of JSON text, all that is no tensor."""
 
 SETS = ("forget", "retain", "holdout")
 
 
 class _InputsPreamble(BaseModel):
-    """The fields of `Inputs` that are no tensors, under the same names."""
+    """The fields of `MethodInputs` that are no tensors, under the same names."""
 
     model_config = ConfigDict(from_attributes=True)
 
     requires: frozenset[str]
     num_forget: int
-    num_classes: int
-    channels: int
+    architecture: Architecture
     data: DataSpec
-    model: ModelSpec
     recipe: TrainSpec
     seed: int
     device: Annotated[str, BeforeValidator(str)]
@@ -46,25 +44,19 @@ class _InputsPreamble(BaseModel):
 
 
 class _OutcomePreamble(BaseModel):
-    """The fields of `Outcome` that are no tensors and not the caller's, under the same names."""
+    """The fields of `MethodOutcome` that the method's process may tell and that are no tensors."""
 
     model_config = ConfigDict(extra="forbid", from_attributes=True)
 
     status: Status
     error: str | None
     trace: str
-    forward_samples: Annotated[int, Ge(0)]
-    backward_samples: Annotated[int, Ge(0)]
-    peak_memory_bytes: Annotated[int, Ge(0)]
+    usage: Usage
 
 
 def _pack(preamble: BaseModel, tensors: Tensors) -> bytes:
     text = torch.frombuffer(bytearray(preamble.model_dump_json().encode()), dtype=torch.uint8)
-    contiguous = {
-        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, value in tensors.items()
-    }
-    return safetensors.torch.save({PREAMBLE: text, **contiguous})
+    return safetensors.torch.save({PREAMBLE: text, **contiguous_tensors(tensors)})
 
 
 def _unpack(content: bytes) -> tuple[bytes, Tensors]:
@@ -80,8 +72,8 @@ def _below(tensors: Tensors, prefix: str) -> Tensors:
     }
 
 
-def pack_inputs(inputs: Inputs) -> bytes:
-    """What the isolated process gets: what the method declared, and nothing else."""
+def pack_inputs(inputs: MethodInputs) -> bytes:
+    """The bytes that the isolated process gets: what the method declared, and nothing else."""
     access = inputs.access
     preamble = _InputsPreamble.model_validate(inputs)
     if "training_log" in access:
@@ -98,8 +90,8 @@ def pack_inputs(inputs: Inputs) -> bytes:
     return _pack(preamble, tensors)
 
 
-def unpack_inputs(content: bytes) -> Inputs:
-    """The same again, on the device."""
+def unpack_inputs(content: bytes) -> MethodInputs:
+    """The inputs that `pack_inputs` packed, on their device."""
     text, tensors = _unpack(content)
     preamble = _InputsPreamble.model_validate_json(text)
     fields = dict(preamble)
@@ -114,22 +106,26 @@ def unpack_inputs(content: bytes) -> Inputs:
     if log is not None:
         access["training_log"] = tuple(EpochLog(**line) for line in log)
     original = _below(tensors, "original.")
-    return Inputs(original=original, access=access, device=device, **fields)
+    return MethodInputs(original=original, access=access, device=device, **fields)
 
 
-def pack_outcome(outcome: Outcome) -> bytes:
-    """What the isolated process gives back; the clock is not its business."""
+def pack_outcome(outcome: MethodOutcome) -> bytes:
+    """The bytes that the isolated process gives back."""
     preamble = _OutcomePreamble.model_validate(outcome)
     tensors = {f"weights.{name}": value for name, value in (outcome.weights or {}).items()}
     tensors |= {f"report.{n}": torch.from_numpy(values) for n, values in outcome.reports.items()}
     return _pack(preamble, tensors)
 
 
-def unpack_outcome(content: bytes, num_forget: int) -> Outcome:
-    """The same again.
+def unpack_outcome(content: bytes, num_forget: int) -> MethodOutcome:
+    """The outcome that `pack_outcome` packed.
+
+    Args:
+        content: what the isolated process wrote.
+        num_forget: |D_f|, which is the length of every report.
 
     Raises:
-        DoesNotHold: it is not what `pack_outcome` writes.
+        DoesNotHold: the content is not what `pack_outcome` writes.
     """
     try:
         text, tensors = _unpack(content)
@@ -141,8 +137,8 @@ def unpack_outcome(content: bytes, num_forget: int) -> Outcome:
         if name not in REPORTS or not _is_report(name, values_N, num_forget):
             raise DoesNotHold(f"the method's process gave back a bad report {name!r}")
     weights = _below(tensors, "weights.") if preamble.status == "ok" else None
-    return Outcome(
-        **preamble.model_dump(),
+    return MethodOutcome(
+        **dict(preamble),
         weights=weights,
         reports={name: values_N.numpy() for name, values_N in reports.items()},
     )

@@ -5,8 +5,8 @@
     cases = ["cat-100", "dog-100"]    # left out, or "all": every case
     seeds = [0, 1]                    # left out: 0
 
-A list of values gives one method each, several lists their product; a parameter that is itself a
-list is written as a list of lists. Every mistake in a file is reported at once.
+A list of values gives one method per value, and several lists give their product. A parameter that
+is itself a list is written as a list of lists. Every mistake in a file is reported at once.
 """
 
 import itertools
@@ -14,8 +14,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from annotated_types import Ge, MinLen
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -23,11 +22,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from mubench._util.errors import UserError
 from mubench._util.hashing import digest
 from mubench._util.messages import did_you_mean
+from mubench.gold.loaded import LoadedTask
+from mubench.run.cell import Cell
+from mubench.run.isolation.host import Described
 
-if TYPE_CHECKING:
-    from mubench.gold.loaded import LoadedTask
-    from mubench.run.isolation.host import Described
-    from mubench.task.spec import Case
+GridCell = tuple[LoadedTask, Cell]
+"""A cell with its task."""
 
 
 def _cases(value: object) -> object:
@@ -45,27 +45,17 @@ class _Grid(BaseModel):
     seeds: Annotated[list[Annotated[int, Ge(0)]], MinLen(1)] = [0]
 
 
-@dataclass(frozen=True, eq=False)
-class Point:
-    """One cell of the grid."""
-
-    loaded: "LoadedTask"
-    case: "Case"
-    method: "Described"
-    seed: int
-
-
 def read_grid(
     text: str,
     source: str,
-    load: "Callable[[str], LoadedTask]",
-    describe: "Callable[[str, Sequence[Mapping[str, Any]]], list[Described]]",
-) -> list[Point]:
+    load: Callable[[str], LoadedTask],
+    describe: Callable[[str, Sequence[Mapping[str, Any]]], list[Described]],
+) -> list[GridCell]:
     """Reads a sweep file and finds what it names.
 
     Args:
         text: the TOML.
-        source: what to call it in a message.
+        source: what to call the file in a message.
         load: finds a task by name.
         describe: finds a method by name, and checks several sets of parameters.
 
@@ -73,7 +63,7 @@ def read_grid(
         The cells, sorted by task, case, method, parameters, seed.
 
     Raises:
-        UserError: mistakes, all of them, each with its path.
+        UserError: the file has mistakes; all are named, each with its path.
     """
     try:
         raw = tomllib.loads(text)
@@ -98,15 +88,15 @@ def read_grid(
     mistakes += _repeats("seeds", grid.seeds)
     if mistakes:
         raise UserError.of(mistakes, source)
-    points = [
-        Point(loaded, case, method, seed)
+    cells = [
+        (loaded, Cell(case, method, None, seed))
         for loaded in tasks
         for case in loaded.cases
         if case.id in grid.cases or not grid.cases
         for method in methods
         for seed in grid.seeds
     ]
-    return sorted(points, key=_place)
+    return sorted(cells, key=_place)
 
 
 def _variants(entry: object) -> tuple[str, list[dict[str, Any]]]:
@@ -122,11 +112,9 @@ def _variants(entry: object) -> tuple[str, list[dict[str, Any]]]:
     return entry["name"], [dict(zip(given, c, strict=True)) for c in itertools.product(*choices)]
 
 
-def _place(point: Point) -> tuple[str, str, str, str, int]:
-    method = point.method
-    return (
-        point.loaded.task.id, point.case.id, method.name, digest(method.parameters), point.seed
-    )  # fmt: skip
+def _place(placed: GridCell) -> tuple[str, str, str, str, int]:
+    loaded, cell = placed
+    return loaded.task.id, cell.case.id, cell.method.name, digest(cell.parameters), cell.seed
 
 
 def _parse(raw: dict[str, Any]) -> tuple[_Grid, list[str]]:

@@ -1,7 +1,7 @@
 """What the workers of a sweep do: train a model, or measure a cell.
 
 A job can be pickled and knows all it needs, so any engine can run it anywhere that sees the cache
-and the results. It never raises: how it went is its result.
+and the results. A job never raises: how it went is its result.
 """
 
 import io
@@ -12,15 +12,18 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+import torch
+
 from mubench._util.cache import Store
-from mubench.gold.loaded import LoadedTask, load_once
-from mubench.gold.train import train
-from mubench.record.folder import write_record
-from mubench.record.schema import Record, Status
-from mubench.run.cell import Cell, measure, write_note
+from mubench.gold.build import TrainJob
+from mubench.gold.library import GoldLibrary
+from mubench.gold.loaded import load_once
+from mubench.record.folder import ResultsFolder
+from mubench.record.schema import RecordHead, Status
+from mubench.run.cell import Cell, failed_record, measure
+from mubench.run.execute import MethodOutcome
 from mubench.run.isolation.host import Isolation, memory_limit
-from mubench.run.machine import pick_device
-from mubench.task.spec import Case, TaskSpec
+from mubench.task.spec import Task
 
 
 @dataclass(frozen=True)
@@ -28,86 +31,82 @@ class Place:
     """Where jobs find and leave things."""
 
     cache: Path
+    """Root of the cache."""
     results: Path
+    """Folder of records."""
     device: str
+    """Name of the device, such as `cpu` or `cuda:0`."""
     num_workers: int
-    """That share this machine's memory."""
+    """Workers that share this machine's memory."""
 
 
 @dataclass(frozen=True)
-class Done:
+class JobResult:
     """How a job went."""
 
     status: Status
     error: str | None = None
+    """What happened, in a line, for a status other than `ok`."""
     seconds: float = 0.0
+    """Seconds from the start of the job to its end."""
     trace: str | None = None
-    """Of an error of the harness's own, which no record tells of yet."""
+    """Traceback of an error of the harness's own, which no record tells of yet."""
 
 
 @dataclass(frozen=True)
-class Training:
-    """An original or a gold to be trained."""
+class MeasureJob:
+    """A cell to be measured in a worker, the method in a process of its own."""
 
-    seed: int
-    case: Case | None
-
-    def perform(self, loaded: LoadedTask, place: Place) -> Done:
-        """Trains it, unless another process has done so by now."""
-        train(loaded, Store(place.cache), loaded.ref(self.seed, self.case))
-        return Done("ok")
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """A cell to be measured."""
-
+    task: Task
+    place: Place
     cell: Cell
-    blank: Record
-    """What its record says before it is measured."""
+    head: RecordHead
+    """What the cell's record says before the cell is measured."""
 
-    def perform(self, loaded: LoadedTask, place: Place) -> Done:
-        """Measures it, the method in a process of its own."""
+    def __call__(self) -> JobResult:
+        """Measures the cell and writes its record."""
+        isolation = _isolation(self.place)  # starts up in the background while the data is loaded
+        loaded = load_once(self.task, torch.device(self.place.device))
+        library = GoldLibrary(loaded, Store(self.place.cache))
+        results = ResultsFolder(self.place.results)
         printed = io.StringIO()
         with redirect_stderr(printed):  # what methods print would tear up the line of progress
-            measured = measure(
-                loaded, Store(place.cache), self.cell, place.results, isolation=_isolation(place)
-            )
-        write_note(measured.record, measured.path, measured.trace + printed.getvalue())
-        return Done(measured.record.status, measured.record.error)
+            measured = measure(library, self.cell, results, isolation=isolation)
+        results.write_note(measured.record, measured.trace + printed.getvalue())
+        return JobResult(measured.record.status, measured.record.error)
 
-    def record_failure(self, done: Done, place: Place) -> None:
+    def record_failure(self, result: JobResult) -> None:
         """Leaves a record that says that the measurement itself broke off."""
-        record = self.blank.model_copy(update={"status": done.status, "error": done.error})
-        path = write_record(place.results, record, None)
-        write_note(record, path, done.trace or "")
+        results = ResultsFolder(self.place.results)
+        record = failed_record(self.head, MethodOutcome(result.status, result.error))
+        results.write(record, None)
+        results.write_note(record, result.trace or "")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One piece of work."""
+    """One piece of work in a sweep."""
 
-    place: Place
-    task: TaskSpec
-    work: Training | Measurement
+    work: TrainJob | MeasureJob
     label: str
+    """What to call the job in a line."""
     estimate_seconds: float
+    """Seconds that one worker should need."""
     gives: str
-    """Key of the model or path of the record that it makes."""
+    """Key of the model, or path of the record, that the job makes."""
     needs: frozenset[str] = frozenset()
     """Keys of the models that have to be trained first."""
 
-    def __call__(self) -> Done:
-        """Does it."""
+    def __call__(self) -> JobResult:
+        """Performs the work; never raises."""
         started = time.perf_counter()
         try:
-            _isolation(self.place)  # starts up in the background while the data is loaded
-            loaded = load_once(self.task, pick_device(self.place.device))
-            done = self.work.perform(loaded, self.place)
+            done = self.work()
+            result = done if isinstance(done, JobResult) else JobResult("ok")
         except Exception as error:  # a sweep goes on, whatever becomes of one job
             reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-            done = Done("error", reason, trace=traceback.format_exc())
-        return replace(done, seconds=time.perf_counter() - started)
+            result = JobResult("error", reason, trace=traceback.format_exc())
+        return replace(result, seconds=time.perf_counter() - started)
 
 
 @cache

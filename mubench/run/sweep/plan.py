@@ -1,33 +1,31 @@
 """Sweeps: a grid of cells is planned, then measured by several workers, and continued after a kill.
 
-There is no state but the cache and the records: what is there, made by the same code from the same
-inputs, is not made again. A cell needs the original and the golds of its case; the trainings that
-are missing are jobs like the cells, and what costs least goes first. Methods run in processes of
-their own.
+There is no state but the cache and the records: what the same code has made from the same inputs is
+not made again. A cell needs the original and the golds of its case. The trainings that are missing
+are jobs like the cells, and the cheapest cell goes first. Methods run in processes of their own.
 """
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from statistics import fmean
 
 from mubench._util.cache import Store
 from mubench._util.errors import DoesNotHold
-from mubench._util.hashing import digest
-from mubench._util.workers import Executor, WorkerLost
-from mubench.gold import cached
-from mubench.gold.build import estimate_seconds
+from mubench._util.workers import Executor, WorkerLost, WorkerPolicy
+from mubench.gold.build import TrainJob, estimate_seconds
+from mubench.gold.library import GoldLibrary
 from mubench.gold.loaded import LoadedTask
-from mubench.record.folder import read_record, record_path
-from mubench.record.schema import Record
-from mubench.run.cell import Cell, blank_record, earlier
+from mubench.record.folder import ResultsFolder, read_record
+from mubench.record.schema import RecordHead
+from mubench.run.cell import Cell, head_of
 
-from .grid import Point
-from .jobs import Done, Job, Measurement, Place, Training
+from .grid import GridCell
+from .jobs import Job, JobResult, MeasureJob, Place
 
-CELL_SECONDS = 2.0  # to start, to time training steps and to write, whatever the method takes
+CELL_SECONDS = 2.0
+"""Seconds to start, to time training steps and to write, whatever the method takes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,53 +33,55 @@ class Plan:
     """What a sweep has to do for one task."""
 
     loaded: LoadedTask
+    """The task."""
     cells: list[Job]
+    """The cells to be measured."""
     trainings: list[Job]
+    """The models to be trained."""
     num_kept: int
     """Cells that were measured before."""
     num_models: int
-    """Originals and golds that its cells need, cached or not."""
+    """Originals and golds that the cells need, cached or not."""
 
     @property
     def estimate_seconds(self) -> float:
-        """For one worker."""
+        """Seconds that one worker should need for all jobs."""
         return sum(job.estimate_seconds for job in (*self.cells, *self.trainings))
 
 
-def shard(points: Sequence[Point], number: int, count: int) -> list[Point]:
-    """The part `number` of `count`, from 1: a run of the sorted cells, so that it needs few golds.
+def shard(cells: Sequence[GridCell], number: int, count: int) -> list[GridCell]:
+    """One part of a grid: a run of its sorted cells, so that the part needs few golds.
 
     The parts of one grid are disjoint, give the grid together, and differ by one cell at most.
+
+    Args:
+        cells: the grid.
+        number: of the part, from 1.
+        count: how many parts there are.
     """
     assert 1 <= number <= count
-    start, end = (len(points) * n // count for n in (number - 1, number))
-    return list(points[start:end])
+    start, end = (len(cells) * n // count for n in (number - 1, number))
+    return list(cells[start:end])
 
 
-def make_plans(points: Sequence[Point], place: Place) -> list[Plan]:
+def make_plans(cells: Sequence[GridCell], place: Place) -> list[Plan]:
     """What there is to do for each task of a grid, and what was done before."""
-    tasks = dict.fromkeys(point.loaded for point in points)
-    return [_plan([p for p in points if p.loaded is loaded], loaded, place) for loaded in tasks]
+    tasks = dict.fromkeys(loaded for loaded, _ in cells)
+    return [_plan([c for own, c in cells if own is loaded], loaded, place) for loaded in tasks]
 
 
-def _plan(points: list[Point], loaded: LoadedTask, place: Place) -> Plan:
-    todo: list[tuple[Cell, Record]] = []
-    for point in points:
-        cell = Cell(point.case, point.method, None, point.seed)
-        blank = blank_record(loaded, cell)
-        if loaded.device.type == "cpu":
-            blank = blank.model_copy(update={"threads": 1})  # as the workers have
-        if not earlier(record_path(place.results, blank), blank):
-            todo.append((cell, blank))
+def _plan(cells: list[Cell], loaded: LoadedTask, place: Place) -> Plan:
+    library = GoldLibrary(loaded, Store(place.cache))
+    results = ResultsFolder(place.results)
+    threads = WorkerPolicy.for_device(loaded.device.type).threads
+    heads = [(cell, head_of(loaded, cell, threads)) for cell in cells]
+    todo = [(cell, head) for cell, head in heads if not results.earlier(head)]
     cases = list(dict.fromkeys(cell.case for cell, _ in todo))
-    num_models = len(cached.needed(loaded, cases)) if todo else 0
-    missing = cached.missing(loaded, Store(place.cache), cases) if todo else []
+    missing = library.missing(cases) if todo else []
     retrain_seconds = estimate_seconds(loaded, 1) if todo else 0.0
     trainings = [
         Job(
-            place,
-            loaded.task,
-            Training(ref.seed, ref.case),
+            TrainJob(loaded.task, place.cache, place.device, ref.seed, ref.case),
             label=f"{loaded.task.name}: {ref.label}",
             estimate_seconds=retrain_seconds,
             gives=ref.key,
@@ -91,34 +91,33 @@ def _plan(points: list[Point], loaded: LoadedTask, place: Place) -> Plan:
     # Scoring is a forward pass over all images: a third of an epoch.
     scoring_seconds = retrain_seconds / (3 * loaded.task.train.epochs)
     shares: dict[tuple[str, str], float | None] = {}
-    cells = []
-    for cell, blank in todo:
-        path = record_path(place.results, blank)
-        entry = blank.method, digest(blank.parameters)
-        if entry not in shares:  # its cases and seeds have it in common
-            shares[entry] = _earlier_share(place.results, blank)
+    jobs = []
+    for cell, head in todo:
+        entry = head.method, head.parameters_id
+        if entry not in shares:  # because an entry's cases and seeds have the share in common
+            shares[entry] = _earlier_share(results, head)
         share = shares[entry]
-        needed = {ref.key for ref in cached.needed(loaded, [cell.case])}
+        needed = {ref.key for ref in library.needed([cell.case])}
         job = Job(
-            place,
-            loaded.task,
-            Measurement(cell, blank),
+            MeasureJob(loaded.task, place, cell, head),
             label=f"{loaded.task.name}: {cell.label}",
             estimate_seconds=CELL_SECONDS
             + scoring_seconds
-            + retrain_seconds * (blank.budget if share is None else share),
-            gives=str(path),
+            + retrain_seconds * (head.budget if share is None else share),
+            gives=str(results.record(head)),
             needs=frozenset(ref.key for ref in missing if ref.key in needed),
         )
-        cells.append(job)
-    return Plan(loaded, cells, trainings, len(points) - len(todo), num_models)
+        jobs.append(job)
+    num_models = len(library.needed(cases)) if todo else 0
+    return Plan(loaded, jobs, trainings, len(cells) - len(todo), num_models)
 
 
-def _earlier_share(results: Path, blank: Record) -> float | None:
-    """Share of retraining that the method took with these parameters: on this task, else on any."""
-    name = f"*-{digest(blank.parameters)[:8]}.json"
-    folder = record_path(results, blank).parent
-    for paths in (folder.glob(name), results.glob(f"*/{folder.name}/{name}")):
+def _earlier_share(results: ResultsFolder, head: RecordHead) -> float | None:
+    """Share of retraining's seconds that the method took with these parameters before.
+
+    Records of this task count first; if there are none, those of any task.
+    """
+    for paths in results.records_with_parameters(head):
         shares = []
         for path in paths:
             try:
@@ -133,7 +132,7 @@ def _earlier_share(results: Path, blank: Record) -> float | None:
 
 
 def in_order(plans: Sequence[Plan]) -> list[Job]:
-    """All jobs: the cells that cost least first, each after the trainings that it still needs."""
+    """All jobs: the cheapest cells first, each after the trainings that it still needs."""
     trainings = {job.gives: job for plan in plans for job in plan.trainings}
 
     def cost(cell: Job) -> float:
@@ -147,20 +146,24 @@ def in_order(plans: Sequence[Plan]) -> list[Job]:
     return list(jobs.values())
 
 
-def run(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, Done] | None]:
-    """Has jobs run, each as soon as there is a worker and what it needs has been made.
+def run(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, JobResult] | None]:
+    """Has jobs run, each as soon as a worker is free and what the job needs has been made.
+
+    Args:
+        jobs: in the order in which they should begin.
+        executor: where they run.
 
     Yields:
         Each job that ended and how; None once a second, for a clock that goes on.
     """
     waiting = list(jobs)
-    unmade = {job.gives for job in jobs if isinstance(job.work, Training)}
+    unmade = {job.gives for job in jobs if isinstance(job.work, TrainJob)}
     failed: set[str] = set()
-    running: dict[Future[Done], Job] = {}
+    running: dict[Future[JobResult], Job] = {}
     while waiting or running:
         for job in [job for job in waiting if job.needs & failed]:
             waiting.remove(job)
-            yield job, Done("error", "a model that it needs could not be trained")
+            yield job, JobResult("error", "a model that it needs could not be trained")
         ready = (job for job in waiting if not job.needs & unmade)
         for job in list(islice(ready, executor.num_workers - len(running))):
             waiting.remove(job)
@@ -171,12 +174,12 @@ def run(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, Done] | 
         for future in [one for one in running if one in ended]:  # in the order they were begun
             job = running.pop(future)
             try:
-                done = future.result()
+                result = future.result()
             except WorkerLost as lost:
-                done = Done("error", str(lost), trace="")
-            if done.trace is not None and isinstance(job.work, Measurement):
-                job.work.record_failure(done, job.place)
+                result = JobResult("error", str(lost), trace="")
+            if result.trace is not None and isinstance(job.work, MeasureJob):
+                job.work.record_failure(result)
             unmade.discard(job.gives)
-            if done.status != "ok":
+            if result.status != "ok":
                 failed.add(job.gives)
-            yield job, done
+            yield job, result

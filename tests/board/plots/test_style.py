@@ -3,7 +3,7 @@
 import re
 
 from mubench.board.plots.draw import draw
-from mubench.board.plots.style import COLOURS, GREYS, MOST_ENTRIES, name, shown, styles
+from mubench.board.plots.style import COLOURS, GREYS, MOST_ENTRIES, display_name, shown, styles
 from tests.helpers.boards import boards
 from tests.helpers.lab import Lab, make_task
 
@@ -12,7 +12,7 @@ def test_what_is_incomplete_is_marked_controls_too(lab, tmp_path):
     lab.add("partial", "a-20")
     lab.add("guess", "a-40", control=True)
     (board,) = boards(lab)
-    names = {name(entry) for entry in shown(board)}
+    names = {display_name(entry) for entry in shown(board)}
     assert names == {"alpha", "beta", "nothing", "partial*", "guess*"}
     for path in draw([board], tmp_path / "plots"):
         if path.suffix == ".svg":

@@ -12,7 +12,10 @@ import platformdirs
 
 from mubench._util.cache import cache_root
 
-TELLING = {"LoadedTask", "DataSet", "Readout", "ModelRef", "Store", "Record"}
+TELLING = {
+    "LoadedTask", "GoldLibrary", "DataSet", "Readout", "StoredReadout", "ModelRef", "Store",
+    "Record", "RecordHead",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

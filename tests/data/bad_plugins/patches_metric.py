@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mubench.record import metrics
+from mubench.record.schema import Metric
 from mubench.training import loop
 
 
 def flatter(*_, **__):
-    return {"delta": metrics.Score(0.0, 1)}
+    return {"delta": Metric(value=0.0, count=1)}
 
 
 def patch():

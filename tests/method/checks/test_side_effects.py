@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mubench.method.checks.checks import run_checks
-from mubench.method.checks.side_effects import Seen, watched, where
+from mubench.method.checks.side_effects import SideEffects, watched, where
 from tests.helpers.places import BAD_PLUGINS
 
 
@@ -43,7 +43,7 @@ def test_what_is_done_outside_is_not_noted(tmp_path):
     with watched(frozenset()) as seen:
         pass
     (tmp_path / "a").write_text("b")
-    assert seen == Seen()
+    assert seen == SideEffects()
 
 
 def test_an_error_inside_leaves_nothing_behind(tmp_path, monkeypatch):

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from mubench.method.checks.trial_run import CASES, PIPELINE, RECIPE, Trial, fresh, stage
+from mubench.method.checks.trial_run import (
+    ARCHITECTURE,
+    CASES,
+    PIPELINE,
+    RECIPE,
+    Trial,
+    stage,
+)
 from mubench.method.discovery import load_method
 from mubench.training import loop
 
@@ -20,7 +27,7 @@ def test_the_problem_bites():
     assert sizes["ragged"] % RECIPE.batch_size == 1
     assert (len(train) - sizes["ragged"]) % RECIPE.batch_size == 1
     with pytest.raises(ValueError, match="more than 1 value per channel"):
-        fresh(0)(torch.zeros(1, 3, 4, 4))
+        ARCHITECTURE.fresh(0)(torch.zeros(1, 3, 4, 4))
 
 
 def test_a_run_is_made_once():

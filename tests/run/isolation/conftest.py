@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mubench.record.folder import ResultsFolder
 from mubench.run.cell import Cell, measure
 from mubench.run.isolation.host import Isolation
 from tests.helpers.processes import TOKEN, tokened
@@ -29,12 +30,13 @@ def isolation(tiny_store, results, tmp_path_factory):
 
 
 @pytest.fixture(scope="package")
-def run(tiny, tiny_store, isolation, results):
+def run(library, isolation, results):
     """Measures a method in a process of its own, on the tiny task."""
 
     def run_it(reference, seed=0, **settings):
         (method,) = isolation.describe(reference, [settings])
-        cell = Cell(tiny.cases[0], method, None, seed)
-        return measure(tiny, tiny_store, cell, results, again=True, isolation=isolation)
+        cell = Cell(library.loaded.cases[0], method, None, seed)
+        folder = ResultsFolder(results)
+        return measure(library, cell, folder, again=True, isolation=isolation)
 
     return run_it

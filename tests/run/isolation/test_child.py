@@ -10,7 +10,8 @@ def test_descriptions_say_what_a_record_needs_and_list_every_mistake(isolation):
     method = load_method("finetune")
     first, second = isolation.describe("finetune", [{}, {"lr": 0.5}])
     assert (first.name, first.distribution) == ("finetune", "mubench")
-    assert first.source_sha == method.source_sha
+    assert first.source_sha256 == method.source_sha256
+    assert first.code == second.code == method.code
     assert first.requires == {"retain"}
     assert (first.parameters["lr"], second.parameters["lr"]) == (0.01, 0.5)
     with pytest.raises(ValueError, match=r"(?s)no parameter 'lrr'.*finetune.lr"):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mubench.record.folder import ResultsFolder
 from mubench.run.cell import Cell, measure
 from mubench.run.isolation import host
 from mubench.run.isolation.host import Isolation
@@ -36,21 +37,18 @@ class Large:
 
 
 @pytest.mark.skipif(not ON_LINUX, reason="elsewhere only process groups are swept")
-def test_without_namespaces_processes_are_walled_in_all_the_same(
-    tiny, tiny_store, results, monkeypatch
-):
+def test_without_namespaces_processes_are_walled_in_all_the_same(library, results, monkeypatch):
     monkeypatch.setenv(TOKEN, "1")
     plant = "from mubench.run.isolation import linux\nlinux.enter_namespaces = lambda: 'on purpose'"
     monkeypatch.setattr(host, "BOOT", host.BOOT.replace("serve(", f"{plant}\nserve("))
     others = tokened()
-    with Isolation([tiny_store.root, results], memory_bytes=3_000_000_000) as isolation:
+    with Isolation([library.store.root, results], memory_bytes=3_000_000_000) as isolation:
         for name, flags in (("forks", ("left-processes", "no-op")), ("crashes", ())):
             (method,) = isolation.describe(bad(name))
             servers = tokened() - others
-            cell = Cell(tiny.cases[0], method, None, 0)
-            record = measure(
-                tiny, tiny_store, cell, results, again=True, isolation=isolation
-            ).record
+            cell = Cell(library.loaded.cases[0], method, None, 0)
+            folder = ResultsFolder(results)
+            record = measure(library, cell, folder, again=True, isolation=isolation).record
             assert record.flags == flags
             assert tokened() - others <= servers
         assert isolation.visible == "on purpose"

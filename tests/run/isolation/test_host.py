@@ -9,7 +9,8 @@ import torch
 from mubench._util.files import HARNESS
 from mubench.method.discovery import load_method
 from mubench.method.parameters import configure
-from mubench.run.cell import Cell, earlier, measure
+from mubench.record.folder import ResultsFolder
+from mubench.run.cell import Cell, measure
 from mubench.run.isolation import host
 from mubench.run.isolation.host import time_limit
 from tests.helpers.methods import bad
@@ -17,16 +18,16 @@ from tests.helpers.places import BAD_PLUGINS
 from tests.helpers.processes import ON_LINUX, tokened
 
 
-def run_here(tiny, tiny_store, reference, folder, seed=0):
+def run_here(library, reference, folder, seed=0):
     method = load_method(reference)
-    cell = Cell(tiny.cases[0], method, configure(method, {}), seed)
-    return measure(tiny, tiny_store, cell, folder, again=True)
+    cell = Cell(library.loaded.cases[0], method, configure(method, {}), seed)
+    return measure(library, cell, ResultsFolder(folder), again=True)
 
 
 @pytest.mark.parametrize("reference", ["finetune", "tmu", "oracle"])
-def test_numbers_are_those_of_a_run_in_this_process(run, tiny, tiny_store, tmp_path, reference):
+def test_numbers_are_those_of_a_run_in_this_process(run, library, tmp_path, reference):
     apart = run(reference).record
-    here = run_here(tiny, tiny_store, reference, tmp_path).record
+    here = run_here(library, reference, tmp_path).record
     assert apart.status == here.status == "ok"
     assert apart.readout_sha256 == here.readout_sha256
     assert apart.metrics == here.metrics
@@ -35,7 +36,7 @@ def test_numbers_are_those_of_a_run_in_this_process(run, tiny, tiny_store, tmp_p
         assert getattr(apart.cost, count) == getattr(here.cost, count)
     assert (apart.isolated, here.isolated) == (True, False)
     assert apart.cost.peak_memory_bytes > 50e6
-    assert not apart.measures_the_same_as(here)
+    assert apart.head != here.head
 
 
 def test_the_time_limit_follows_from_the_budget():
@@ -114,22 +115,24 @@ def test_a_folder_that_holds_code_is_not_hidden(tmp_path, monkeypatch, capsys):
     assert "it holds code" in capsys.readouterr().err
 
 
-def test_the_search_for_golds_finds_them_where_nothing_is_isolated(tiny, tiny_store, tmp_path):
-    record = run_here(tiny, tiny_store, bad("looks_for_golds"), tmp_path).record
+def test_the_search_for_golds_finds_them_where_nothing_is_isolated(library, tmp_path):
+    record = run_here(library, bad("looks_for_golds"), tmp_path).record
     assert record.status == "error"
     for thing in ("in a frame of measure", "a LoadedTask in memory", "samples in memory"):
         assert thing in record.error
 
 
 def test_records_are_of_the_case_where_the_source_changes_during_the_run(
-    tiny, tiny_store, isolation, results, tmp_path
+    library, isolation, results, tmp_path
 ):
     source = tmp_path / "mine.py"
     text = (BAD_PLUGINS / "returns_none.py").read_text()
     source.write_text(text)
     (method,) = isolation.describe(f"{source}:Bad")
     source.write_text(text + "\n# another\n")
-    cell = Cell(tiny.cases[0], method, None, 0)
-    record = measure(tiny, tiny_store, cell, results, again=True, isolation=isolation).record
+    cell = Cell(library.loaded.cases[0], method, None, 0)
+    folder = ResultsFolder(results)
+    record = measure(library, cell, folder, again=True, isolation=isolation).record
     assert record.error == "its source changed during the run"
-    assert earlier(results / "nothing.json", record) is None
+    assert folder.record(record).is_file()
+    assert folder.earlier(record.head) is None

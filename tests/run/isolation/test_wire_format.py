@@ -5,8 +5,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from mubench.run.execute import Outcome
+from mubench.record.schema import Usage
+from mubench.run.execute import MethodOutcome
 from mubench.run.isolation import wire_format
+from tests.helpers.problems import make_inputs
 
 
 def test_methods_that_get_the_training_log_and_declare_no_forget_set(run, tmp_path):
@@ -31,17 +33,20 @@ class Mine:
 
 
 def test_an_outcome_is_not_believed_before_it_is_checked():
-    def outcome(**changes):
+    def outcome(num_forward=0, **changes):
         reports = {"easy": np.array([True, False]), **changes.pop("reports", {})}
         weights = {"w": torch.ones(2, 3).T}
-        return wire_format.pack_outcome(Outcome("ok", weights=weights, reports=reports, **changes))
+        usage = Usage(forward_samples=num_forward)
+        left = MethodOutcome("ok", weights=weights, reports=reports, usage=usage, **changes)
+        return wire_format.pack_outcome(left)
 
-    whole = wire_format.unpack_outcome(outcome(forward_samples=3), 2)
+    whole = wire_format.unpack_outcome(outcome(num_forward=3), 2)
     assert whole.weights is not None
     assert whole.weights["w"].tolist() == torch.ones(3, 2).tolist()
-    assert whole.forward_samples == 3
+    assert whole.usage.forward_samples == 3
     assert whole.reports["easy"].tolist() == [True, False]
-    counted = outcome(forward_samples=12)
+    counted = outcome(num_forward=12)
+    assert b'"forward_samples":12' in counted
     for content in (
         b"",
         b"x" * 100,
@@ -58,3 +63,23 @@ def test_an_outcome_is_not_believed_before_it_is_checked():
             wire_format.unpack_outcome(outcome(reports=reports), 2)
     with pytest.raises(ValueError, match="bad report"):
         wire_format.unpack_outcome(outcome(), 3)
+
+
+ALL = ("forget", "retain", "holdout", "training_log", "gold_labels")
+
+
+@pytest.mark.parametrize("requires", [ALL, ("retain",), ()])
+def test_inputs_arrive_as_they_were_given(library, requires):
+    given = make_inputs(library.loaded, *requires, library=library, seed=7)
+    got = wire_format.unpack_inputs(wire_format.pack_inputs(given))
+    for name in ("requires", "num_forget", "architecture", "data", "recipe", "seed", "device"):
+        assert getattr(got, name) == getattr(given, name)
+    assert got.original.keys() == given.original.keys()
+    assert all(torch.equal(got.original[name], value) for name, value in given.original.items())
+    assert got.access.keys() == given.access.keys() == set(requires)
+    for name in {"forget", "retain", "holdout"} & got.access.keys():
+        assert torch.equal(got.access[name].images, given.access[name].images)
+        assert torch.equal(got.access[name].labels, given.access[name].labels)
+    assert got.access.get("training_log") == given.access.get("training_log")
+    if "gold_labels" in requires:
+        assert torch.equal(got.access["gold_labels"], given.access["gold_labels"])

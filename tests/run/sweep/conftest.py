@@ -16,9 +16,13 @@ def described(name, settings=({},), **changes):
     if mistakes:
         raise UserError("\n".join(mistakes))
     return [
-        Described(name, s, name, "x", "1", "0" * 64, frozenset(), False, {**known, **s})
+        Described(
+            name=name, distribution="x", distribution_version="1", source_sha256="0" * 64,
+            requires=frozenset(), control=False, reference=name, settings=s,
+            parameters={**known, **s},
+        )
         for s in settings
-    ]
+    ]  # fmt: skip
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@
 import pytest
 
 
-def cells(points):
-    return [(p.case.id, p.method.name, p.method.settings, p.seed) for p in points]
+def named(grid):
+    return [(c.case.id, c.method.name, c.method.settings, c.seed) for _, c in grid]
 
 
-def test_a_grid_is_the_product_of_what_it_names(read):
-    points = read(
+def test_a_grid_is_the_product_of_what_it_names(read, tiny):
+    grid = read(
         """
         tasks = ["tiny"]
         methods = ["retrain", {name = "tmu", lr = [0.01, 0.1], epochs = 2}]
@@ -22,26 +22,25 @@ def test_a_grid_is_the_product_of_what_it_names(read):
         for name, settings in (("retrain", {}), ("tmu", low), ("tmu", high))
         for seed in (0, 1)
     ]
-    assert sorted(cells(points), key=str) == sorted(
+    assert sorted(named(grid), key=str) == sorted(
         [(case, *rest) for case in ("b-12", "d-6") for rest in for_each_case], key=str
     )
-    assert [p.case.id for p in points] == ["b-12"] * 6 + ["d-6"] * 6
+    assert {loaded for loaded, _ in grid} == {tiny}
+    assert [cell.case.id for _, cell in grid] == ["b-12"] * 6 + ["d-6"] * 6
 
 
 def test_all_cases_and_seed_0_unless_the_file_says_otherwise(read):
     text = 'tasks = ["tiny"]\nmethods = ["tmu"]\n'
-    points = read(text)
-    assert [(p.case.id, p.seed) for p in points] == [
+    grid = read(text)
+    assert [(cell.case.id, cell.seed) for _, cell in grid] == [
         ("b-12", 0), ("b-6", 0), ("d-12", 0), ("d-6", 0)
     ]  # fmt: skip
-    assert cells(read(text + 'cases = "all"')) == cells(points)
+    assert named(read(text + 'cases = "all"')) == named(grid)
 
 
 def test_a_parameter_that_is_a_list(read):
-    points = read(
-        'tasks = ["tiny"]\ncases = ["b-6"]\nmethods = [{name = "tmu", lr = [[1, 2], [3]]}]'
-    )
-    assert sorted(p.method.settings["lr"] for p in points) == [[1, 2], [3]]
+    grid = read('tasks = ["tiny"]\ncases = ["b-6"]\nmethods = [{name = "tmu", lr = [[1, 2], [3]]}]')
+    assert sorted(cell.method.settings["lr"] for _, cell in grid) == [[1, 2], [3]]
 
 
 def test_every_mistake_is_reported_at_once(read):

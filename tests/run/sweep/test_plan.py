@@ -6,26 +6,27 @@ from pathlib import Path
 import pytest
 
 from mubench._util.workers import WorkerLost
-from mubench.record.folder import write_record
-from mubench.record.schema import Cost
+from mubench.gold.build import TrainJob
+from mubench.record.folder import ResultsFolder
+from mubench.record.schema import Cost, Record
 from mubench.run.sweep import plan as plans
-from mubench.run.sweep.jobs import Done, Job, Place, Training
+from mubench.run.sweep.jobs import Job, JobResult
 
 
 def test_shards_are_disjoint_and_make_up_the_grid():
-    points = list(range(23))
-    parts = [plans.shard(points, number, 5) for number in range(1, 6)]
-    assert [point for part in parts for point in part] == points
+    cells = list(range(23))
+    parts = [plans.shard(cells, number, 5) for number in range(1, 6)]
+    assert [cell for part in parts for cell in part] == cells
     assert {len(part) for part in parts} == {4, 5}
-    assert plans.shard(points, 1, 1) == points
-    assert plans.shard(points[:2], 2, 16) == []
+    assert plans.shard(cells, 1, 1) == cells
+    assert plans.shard(cells[:2], 2, 16) == []
 
 
-def test_a_plan_knows_what_is_cached_and_what_was_measured(tiny, tiny_store, read, place):
+def test_a_plan_knows_what_is_cached_and_what_was_measured(read, place):
     """Of `tiny` the models of the first case are there."""
     text = 'tasks = ["tiny"]\nmethods = ["finetune"]\nseeds = [0, 1]\ncases = ["b-6", "d-6"]'
-    points = read(text)
-    (plan,) = plans.make_plans(points, place)
+    cells = read(text)
+    (plan,) = plans.make_plans(cells, place)
     assert (plan.num_models, len(plan.trainings), plan.num_kept, len(plan.cells)) == (5, 2, 0, 4)
     by_case = {job.work.cell.case.id: job for job in plan.cells}
     assert not by_case["b-6"].needs
@@ -33,20 +34,20 @@ def test_a_plan_knows_what_is_cached_and_what_was_measured(tiny, tiny_store, rea
     assert plan.estimate_seconds > 4 * plans.CELL_SECONDS
 
     job = by_case["b-6"]
-    assert job.work.blank.threads == 1
-    assert job.work.blank.isolated
+    assert job.work.head.threads == 1
+    assert job.work.head.isolated
     Path(job.gives).parent.mkdir(parents=True)
     Path(job.gives).write_text("no record")
-    assert len(plans.make_plans(points, place)[0].cells) == 4
+    assert len(plans.make_plans(cells, place)[0].cells) == 4
 
 
 def test_a_plan_knows_what_a_method_took_elsewhere(tiny, read, place, monkeypatch):
     monkeypatch.setattr(plans, "estimate_seconds", lambda loaded, count: 600.0)  # a training
-    points = read('tasks = ["tiny"]\nmethods = ["finetune"]\ncases = ["b-6"]')
+    cells = read('tasks = ["tiny"]\nmethods = ["finetune"]\ncases = ["b-6"]')
     scoring = 600 / (3 * tiny.task.train.epochs)
 
     def method_seconds():
-        ((job,),) = [plan.cells for plan in plans.make_plans(points, place)]
+        ((job,),) = [plan.cells for plan in plans.make_plans(cells, place)]
         return job.estimate_seconds - plans.CELL_SECONDS - scoring
 
     def took(share, **changes):
@@ -54,11 +55,13 @@ def test_a_plan_knows_what_a_method_took_elsewhere(tiny, read, place, monkeypatc
             seconds=5 * share, retrain_seconds=5, epochs_equivalent=1, retrain_epochs_equivalent=1,
             forward_samples=1, backward_samples=1, peak_memory_bytes=1,
         )  # fmt: skip
-        record = blank.model_copy(update={"status": "ok", "cost": cost, "seed": 7} | changes)
-        write_record(place.results, record, None)
+        outcome = {"status": changes.pop("status", "ok"), "cost": cost}
+        other = head.model_copy(update={"seed": 7} | changes)
+        record = Record.of(other, **outcome, git_revision=None, started_at="now")
+        ResultsFolder(place.results).write(record, None)
 
-    ((job,),) = [plan.cells for plan in plans.make_plans(points, place)]
-    blank = job.work.blank
+    ((job,),) = [plan.cells for plan in plans.make_plans(cells, place)]
+    head = job.work.head
     assert method_seconds() == pytest.approx(600 * tiny.task.measure.budget)
     took(0.9, parameters={"lr": 2.0})
     took(0.9, status="error")
@@ -71,8 +74,8 @@ def test_a_plan_knows_what_a_method_took_elsewhere(tiny, read, place, monkeypatc
 
 
 def test_what_costs_least_goes_first_and_after_what_it_needs(read, place):
-    points = read('tasks = ["tiny"]\nmethods = ["finetune"]\ncases = ["b-6", "d-6"]')
-    made = plans.make_plans(points, place)
+    cells = read('tasks = ["tiny"]\nmethods = ["finetune"]\ncases = ["b-6", "d-6"]')
+    made = plans.make_plans(cells, place)
     jobs = plans.in_order(made)
     assert [job.label for job in jobs] == [
         "tiny: finetune on b-6, seed 0",
@@ -82,8 +85,7 @@ def test_what_costs_least_goes_first_and_after_what_it_needs(read, place):
 
 
 def make_job(label, gives="", needs=(), work=None) -> Job:
-    place = Place(Path("cache"), Path("results"), "cpu", 2)
-    return Job(place, None, work, label, 1.0, gives or label, frozenset(needs))
+    return Job(work, label, 1.0, gives or label, frozenset(needs))
 
 
 class InlineExecutor:
@@ -98,7 +100,7 @@ class InlineExecutor:
     def submit(self, job):
         self.order.append(job.label)
         future = Future()
-        result = self.results.get(job.label, Done("ok"))
+        result = self.results.get(job.label, JobResult("ok"))
         if isinstance(result, Exception):
             future.set_exception(result)
         else:
@@ -110,7 +112,7 @@ class InlineExecutor:
 
 
 def test_jobs_wait_for_what_they_need_and_a_failure_stops_only_those():
-    train = Training(0, None)
+    train = TrainJob(None, Path("cache"), "cpu", 0, None)
     jobs = [
         make_job("gold", work=train),
         make_job("bad gold", work=train),
@@ -119,7 +121,7 @@ def test_jobs_wait_for_what_they_need_and_a_failure_stops_only_those():
         make_job("free"),
         make_job("lost"),
     ]
-    executor = InlineExecutor({"bad gold": Done("error", "no"), "lost": WorkerLost("gone")})
+    executor = InlineExecutor({"bad gold": JobResult("error", "no"), "lost": WorkerLost("gone")})
     outcomes = {job.label: done for job, done in plans.run(jobs, executor)}
     assert executor.order == ["gold", "bad gold", "needs gold", "free", "lost"]
     assert [label for label, done in outcomes.items() if done.status == "ok"] == [

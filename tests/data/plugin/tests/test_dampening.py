@@ -1,6 +1,6 @@
 from mubench_dampening.dampening import Dampening
 
-from mubench.method.checks.checks import parametrize_with_checks
+from mubench.checks import parametrize_with_checks
 
 
 @parametrize_with_checks([Dampening(), Dampening(alpha=2.0, strength=0.5)])

@@ -1,0 +1,113 @@
+"""The Python door: measuring from a notebook or a script as `mubench run` does.
+
+Nothing here ends the process or leaves global state behind. Progress goes to stderr.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from mubench._util.cache import Store
+from mubench._util.errors import UserError
+from mubench.gold.build import build_missing
+from mubench.gold.library import GoldLibrary
+from mubench.gold.loaded import LoadedTask
+from mubench.method.discovery import MethodInfo, load_method, method_of
+from mubench.method.parameters import configure
+from mubench.method.problem import Method
+from mubench.record.folder import ResultsFolder
+from mubench.record.schema import Record
+from mubench.task.spec import Case, Task, load_task
+
+from . import cell
+from .cell import Cell
+from .isolation.host import Isolation
+from .machine import pick_device
+
+
+def measure(
+    method: str | Method,
+    task: str | Task,
+    *,
+    cases: str | Sequence[str] = "first",
+    seeds: Sequence[int] = (0,),
+    settings: Mapping[str, Any] | None = None,
+    results: str | Path = "results",
+    device: str = "auto",
+    isolate: bool = False,
+    again: bool = False,
+) -> list[Record]:
+    """Measures a method on cases of a task and writes a record of each run.
+
+    The original and the golds that are not cached are trained first, after a message that says how
+    long that should take.
+
+    Args:
+        method: a method's name, `./file.py:Class`, `package.module:Class`, or an instance.
+        task: a task's name, the path of its TOML file, or the task.
+        cases: ids such as `cat-100`; "first" or "all".
+        seeds: seeds of the method, each measured on every case.
+        settings: parameters of a method that is given by name, other than their defaults.
+        results: folder of records.
+        device: `cpu`, `cuda`, `cuda:1`; `auto` takes a GPU if there is one.
+        isolate: True to run the method in a process of its own, given by name.
+        again: True to measure even what the same code has measured before.
+
+    Returns:
+        One record per case and seed, case by case. A run that failed has a record whose status says
+        so.
+
+    Raises:
+        UserError: a name, a parameter or a case is wrong; the message says what to do.
+        mubench.Diverged: the recipe of the task diverges.
+    """
+    folder = Path(results).absolute()
+    spec = load_task(task) if isinstance(task, str) else task
+    if not isinstance(method, str):
+        if settings or isolate:
+            option = "settings" if settings else "isolate"
+            raise UserError(f"{option} needs a method that is given by name, not an instance")
+        return _measure(method_of(method), method, None, spec, cases, seeds, folder, device, again)
+    if not isolate:
+        found = load_method(method)
+        instance = configure(found, settings or {})
+        return _measure(found, instance, None, spec, cases, seeds, folder, device, again)
+    with Isolation([folder]) as isolation:
+        (described,) = isolation.describe(method, [dict(settings or {})])
+        return _measure(described, None, isolation, spec, cases, seeds, folder, device, again)
+
+
+def _measure(
+    method: MethodInfo,
+    instance: Method | None,
+    isolation: Isolation | None,
+    task: Task,
+    cases: str | Sequence[str],
+    seeds: Sequence[int],
+    folder: Path,
+    device: str,
+    again: bool,
+) -> list[Record]:
+    library = GoldLibrary(LoadedTask(task, pick_device(device)), Store())
+    chosen = _cases(library.loaded, cases)
+    build_missing(library, chosen)
+    results = ResultsFolder(folder)
+    records = []
+    cells = [Cell(case, method, instance, seed) for case in chosen for seed in seeds]
+    with tqdm(cells, unit="cell", dynamic_ncols=True) as bar:
+        for one in bar:
+            bar.set_description(one.label)
+            measured = cell.measure(library, one, results, again=again, isolation=isolation)
+            results.write_note(measured.record, measured.trace)
+            records.append(measured.record)
+    return records
+
+
+def _cases(loaded: LoadedTask, cases: str | Sequence[str]) -> Sequence[Case]:
+    if cases == "all":
+        return loaded.cases
+    if cases == "first":
+        return loaded.cases[:1]
+    return [loaded.case(case_id) for case_id in ([cases] if isinstance(cases, str) else cases)]

@@ -1,0 +1,34 @@
+"""The leaderboard as a table for programs."""
+
+import pytest
+
+from mubench._util.errors import UserError
+from mubench.board.table import leaderboard
+from tests.helpers.lab import Lab, edit, make_task
+
+
+def test_one_row_per_entry_with_every_number_unrounded(tmp_path):
+    task = make_task(classes=("a", "b", "c"))
+    lab = Lab(tmp_path, task)
+    lab.add_entry("good", accuracy=0.72)
+    lab.add_entry("poor", accuracy=0.95)
+    table = leaderboard(tmp_path, [task])
+    assert list(table["method"]) == ["good", "poor", "floor"]
+    assert list(table["rank"].dropna()) == [1, 2]
+    good, poor, floor = (table.iloc[row] for row in range(3))
+    assert good["delta"] < poor["delta"]
+    assert 0 < good["test_accuracy"] < 1
+    assert good["test_accuracy_interval"] > 0
+    assert (good["cases"], floor["cases"]) == (3, 3)
+
+
+def test_a_record_that_does_not_hold_is_left_out(tmp_path):
+    task = make_task(classes=("a", "b", "c"))
+    path, *_ = Lab(tmp_path, task).add_entry("good")
+    edit(path, metrics__delta__value=0.0)
+    assert leaderboard(str(tmp_path), [task])["cases"].iloc[0] == 2
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match="there is no folder of records"):
+        leaderboard(tmp_path / "nowhere")

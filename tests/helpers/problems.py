@@ -1,0 +1,43 @@
+"""Problems as methods see them, without a run around them."""
+
+import torch
+
+from mubench.method.problem import Meter, MethodInputs, Problem
+
+
+def make_inputs(loaded, *requires, library=None, seed=0, case=None, **access) -> MethodInputs:
+    """What a method that declares `requires` is given of a case.
+
+    Args:
+        loaded: a task with its data, or what has the same sets.
+        requires: what the method declares.
+        library: whose original and training log; None: an untrained network and an empty log.
+        seed: of the run.
+        case: of the task; None: its first.
+        access: in place of what the case gives, by name.
+    """
+    forget, retain = loaded.split(loaded.cases[0] if case is None else case)
+    known = {
+        "forget": forget,
+        "retain": retain,
+        "holdout": loaded.holdout,
+        "training_log": library.training_log() if library else (),
+        "gold_labels": torch.arange(len(forget)) % 4 != 0,
+    } | access
+    original = library.original() if library else loaded.architecture.fresh(1, loaded.device)
+    return MethodInputs(
+        original=original.state_dict(),
+        access={name: known[name] for name in requires},
+        requires=frozenset(requires),
+        num_forget=len(forget),
+        architecture=loaded.architecture,
+        data=loaded.task.data,
+        recipe=loaded.task.train,
+        seed=seed,
+        device=loaded.device,
+    )
+
+
+def make_problem(loaded, *requires, meter: Meter | None = None, **inputs) -> Problem:
+    """A problem that a meter may watch; `inputs` are further arguments of `make_inputs`."""
+    return Problem(make_inputs(loaded, *requires, **inputs), meter)
