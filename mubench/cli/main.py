@@ -54,7 +54,7 @@ def list_(what: str) -> None:
             [t.id, t.data.name, t.model.name, t.num_cases, t.measure.golds, t.train.epochs]
             for t in tasks
         ]
-        headers = ["task", "data", "model", "cases", "golds a case", "epochs a model"]
+        headers = ["task", "data", "model", "cases", "golds per case", "epochs per model"]
     else:
         from importlib.metadata import entry_points
 

@@ -42,9 +42,9 @@ def _parse_shard(_: object, __: object, text: str | None) -> tuple[int, int]:
 def sweep(grid: Path, dry_run: bool, shard: tuple[int, int], device: str, out: Path) -> None:
     """Measures every method of a TOML file on every case with every seed.
 
-    Trains what is not cached, runs each method in a process of its own with a limit on time and
-    memory, and goes on when a cell fails. The same command continues a sweep that was killed, runs
-    what has been added to the file since, and tries again what failed.
+    Trains what is not cached, and goes on when a cell fails. Each method runs in a process of its
+    own with a limit on time and memory. The same command continues a sweep that was killed, runs
+    what was added to the file, and tries again what failed.
 
     \b
     tasks = ["cifar10-subset"]

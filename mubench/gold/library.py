@@ -1,8 +1,8 @@
 """The library of a task's models: its original and its golds, each under a key of its own.
 
 The original is trained on D. A gold is trained from a fresh initialisation on D_r, with the same
-recipe. Either lies in the cache under the hash of everything that determines its weights, so a
-change of wording never retrains and a change of recipe always does.
+recipe. A model lies in the cache under the hash of everything that determines its weights. So a
+change of wording never retrains, and a change of recipe always does.
 
 Scoring needs a gold's readout only, and a method needs the original's weights only.
 """

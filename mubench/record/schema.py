@@ -136,7 +136,7 @@ def retrain_epochs_equivalent(epochs: int, num_retain: int, num_train: int) -> f
 
 
 class RecordHead(_Part):
-    """Of what, by which code and where a cell is measured: the identity of a measurement."""
+    """The identity of a measurement: of what, by which code and where a cell is measured."""
 
     schema_version: Literal[1] = 1
     task: str

@@ -1,7 +1,8 @@
 """The arithmetic of the metrics, for many models of one case at once.
 
 Every metric that is a mean over samples, or that follows from accuracies, is computed here on
-stacked arrays: for one model by `mubench.record.metrics`, for thousands by the readers of records.
+stacked arrays. `mubench.record.metrics` does so for one model, the readers of records for
+thousands.
 
 Shape suffixes: R models, G golds, N forget samples, M test samples, K classes.
 """

@@ -1,7 +1,7 @@
 """One cell: one method on one case with one seed, measured into one record.
 
 The clock runs around `unlearn()` alone, in this process or in one of its own. Golds are read only
-after the clock has stopped. The model that a method returns is never run as it is: its weights are
+after the clock has stopped. The model that a method returns is never run as it is. Its weights are
 checked and put into a network that the harness built, and that network is scored.
 """
 
@@ -71,7 +71,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What measuring a cell left."""
+    """The record that measuring a cell left."""
 
     record: Record
     """The record, whatever became of the method."""
@@ -146,7 +146,7 @@ def measure(
 
 
 def head_of(loaded: LoadedTask, cell: Cell, threads: int | None = None) -> RecordHead:
-    """Of what, by which code and where a cell is measured, known before it is.
+    """The head of a cell's record, known before the cell is measured.
 
     Args:
         loaded: the task.

@@ -1,4 +1,4 @@
-"""The machine and the code that measure: what a record says of both."""
+"""The machine and the code that measure, as a record names them."""
 
 import platform
 import resource
@@ -70,13 +70,13 @@ def versions() -> dict[str, str]:
 
 @cache
 def harness_sha256() -> str:
-    """Of the source files that take part in measuring."""
+    """SHA-256 of the source files that take part in measuring."""
     return digest([[name, sha256_of((HARNESS / name).read_bytes())] for name in TAKES_PART])
 
 
 @cache
 def git_revision() -> str | None:
-    """Of the checkout that the harness runs from; None for an installed package."""
+    """Git's name of the checkout that the harness runs from; None for an installed package."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     folder = HARNESS.parent
     if not (folder / ".git").exists():
@@ -89,7 +89,7 @@ def git_revision() -> str | None:
 
 
 def device_name(device: torch.device) -> str:
-    """What the maker calls the GPU or the processor."""
+    """The maker's name of a GPU or of the processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
@@ -100,7 +100,7 @@ def device_name(device: torch.device) -> str:
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Of the device's allocator on CUDA, of this whole process on the CPU."""
+    """Most bytes of memory that CUDA's allocator, or on the CPU this process, has had in use."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -108,7 +108,7 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 def pick_device(name: str) -> torch.device:
-    """A device by name; `auto` is the first GPU where there is one.
+    """A device by name; `auto` is the first GPU, or the CPU if there is no GPU.
 
     Raises:
         UserError: there is no such device here.

@@ -10,8 +10,10 @@ What holds everywhere:
 - The clock is the caller's: from telling the process to begin until its weights have arrived.
 - Weights come back as safetensors and are checked, so nothing of the method's runs in the caller.
 
-What holds if the system gives namespaces to users, as most Linux outside of containers does: the
-cache, the data and the results are not in the process's file system, and it sees no other process.
+What holds if the system gives namespaces to users, as most Linux outside of containers does:
+
+- The cache, the data and the results are not in the process's file system.
+- The process sees no other process.
 
 What does not hold: the network is open. A method can bring along what it knows of public test
 images. The counts of samples are taken inside the process. Other files can be read and written as
