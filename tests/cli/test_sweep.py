@@ -110,9 +110,6 @@ class Swept:
     ends: bool  # whether all its processes were gone soon after it was killed
 
 
-swept_group = pytest.mark.xdist_group("swept")  # one worker: they share one preparation
-
-
 @pytest.fixture(scope="module")
 def swept(library, tmp_path_factory) -> Swept:
     cache = library.store.root
@@ -132,7 +129,6 @@ def swept(library, tmp_path_factory) -> Swept:
 
 
 @pytest.mark.slow
-@swept_group
 def test_a_sweep_leaves_a_record_of_each_cell(swept):
     records = [read_record(Path(path)) for path in swept.all]
     methods = (("finetune", 0.01), ("finetune", 0.1), ("original", None))
@@ -143,7 +139,6 @@ def test_a_sweep_leaves_a_record_of_each_cell(swept):
 
 
 @pytest.mark.slow
-@swept_group
 def test_a_killed_sweep_goes_on_where_it_was(swept):
     assert swept.ends
     assert swept.kept
@@ -151,7 +146,6 @@ def test_a_killed_sweep_goes_on_where_it_was(swept):
 
 
 @pytest.mark.slow
-@swept_group
 def test_numbers_are_those_of_a_plain_run(swept, library, tmp_path):
     (path,) = [p for p in swept.all if (r := read_record(Path(p))).case == "b-6"
                and r.parameters.get("lr") == 0.1]  # fmt: skip
@@ -167,7 +161,6 @@ def test_numbers_are_those_of_a_plain_run(swept, library, tmp_path):
 
 
 @pytest.mark.slow
-@swept_group
 def test_a_method_added_later_runs_alone_and_its_failure_is_the_exit_code(swept, tiny_store):
     reference = bad("raises_in_unlearn")
     grid = swept.folder / "grid.toml"

@@ -17,7 +17,6 @@ from mubench.record.readout import parse_readout, readout_bytes
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(3600),
-    pytest.mark.xdist_group("regress-digits"),  # they share minutes of preparation
 ]
 
 METHOD = "random-label"
