@@ -14,6 +14,7 @@ Nothing here imports torch.
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,15 +26,20 @@ from typing import Any
 import platformdirs
 from filelock import FileLock, Timeout
 
-from .files import write_atomic
+from .files import temporary_beside, write_atomic
 from .messages import say
 
 MANIFEST = "manifest.json"
 
 
+KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+"""What the key of an entry looks like: the name of a folder, never a path out of the cache."""
+
+
 def cache_root() -> Path:
     """The folder `MUBENCH_CACHE` or, if that is not set, the user's cache folder for mubench."""
-    return Path(os.environ.get("MUBENCH_CACHE") or platformdirs.user_cache_dir("mubench"))
+    root = os.environ.get("MUBENCH_CACHE") or platformdirs.user_cache_dir("mubench")
+    return Path(root).expanduser()
 
 
 @dataclass(frozen=True)
@@ -57,9 +63,12 @@ class Store:
     """A cache: entries by kind (`models`, `data`, ...) and key, under one root folder."""
 
     def __init__(self, root: Path | None = None):
-        self.root = root or cache_root()
+        # Absolute, because a method may change the working folder.
+        self.root = (root or cache_root()).absolute()
 
     def _folder(self, kind: str, key: str) -> Path:
+        # Otherwise a key such as ".." would name other entries, which are removed before a write.
+        assert KEY.fullmatch(kind) and KEY.fullmatch(key), f"{kind}/{key} is no entry"
         return self.root / kind / key
 
     def holds(self, kind: str, key: str) -> bool:
@@ -88,12 +97,10 @@ class Store:
         folder = self._folder(kind, key)
         manifest = folder / MANIFEST
         try:
-            stored = json.loads(manifest.read_text())
+            stored = parse_manifest(manifest.read_bytes())
         except FileNotFoundError:
             return f"incomplete entry {folder}"
-        except ValueError:  # neither text nor JSON
-            return f"damaged file {manifest}"
-        if not _is_manifest(stored):
+        if stored is None:
             return f"damaged file {manifest}"
         for name, expected in stored["files"].items():
             path = folder / name
@@ -119,20 +126,23 @@ class Store:
             The new entry.
         """
         folder = self._folder(kind, key)
-        temporary = folder.with_name(f".{key}.{os.getpid()}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        for name, content in files.items():
-            write_atomic(temporary / name, content)
         hashes = {name: _sha_of(content) for name, content in files.items()}
         manifest = {
             "files": hashes,
             "provenance": dict(provenance),
             "sha256": _manifest_sha(hashes, provenance),
         }
-        write_atomic(temporary / MANIFEST, json.dumps(manifest, indent=1).encode())
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
+        temporary = temporary_beside(folder)
+        temporary.mkdir(parents=True)
+        try:
+            for name, content in files.items():
+                write_atomic(temporary / name, content)
+            write_atomic(temporary / MANIFEST, json.dumps(manifest, indent=1).encode())
+            shutil.rmtree(folder, ignore_errors=True)
+            temporary.rename(folder)
+        except BaseException:  # such as a full disk, or Ctrl-C
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
         return Entry(folder, dict(provenance))
 
     def remove(self, kind: str, key: str) -> None:
@@ -153,19 +163,39 @@ class Store:
             waiting_for: what the other process makes, for the message; default: the key.
         """
         folder = self._folder(kind, key)
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        if not folder.parent.is_dir():
+            folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder.with_name(f".{key}.lock"))
         try:
             lock.acquire(timeout=0)
         except Timeout:
             say(f"waiting for another process to finish {waiting_for or key}")
             lock.acquire()
+        except OSError:
+            if not self.holds(kind, key):
+                raise
+            # A complete cache may be read-only, such as a colleague's. Reading needs no lock.
+            yield
+            return
         try:
             for leftover in folder.parent.glob(f".{key}.*.tmp"):
                 shutil.rmtree(leftover, ignore_errors=True)
             yield
         finally:
             lock.release()
+
+
+def parse_manifest(content: bytes) -> dict[str, Any] | None:
+    """The manifest in a JSON text; None if the text is no manifest, or somebody has edited it."""
+    try:
+        stored = json.loads(content, parse_constant=_refuse)
+    except (ValueError, RecursionError):  # not text, not JSON, or a number that JSON does not have
+        return None
+    return stored if _is_manifest(stored) else None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _is_manifest(stored: object) -> bool:

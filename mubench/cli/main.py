@@ -4,6 +4,8 @@ Exit codes: 0 done; 1 a run failed or a check did not hold; 2 wrong usage; 130 i
 Commands import what they need when they run, so that help is instant.
 """
 
+import errno
+import os
 from typing import Any
 
 import click
@@ -17,8 +19,42 @@ from .regress import regress
 from .run import run
 from .sweep import sweep
 
+HINTS = {
+    errno.EACCES: "check its permissions, or name another place",
+    errno.EPERM: "check its permissions, or name another place",
+    errno.EROFS: "the file system is read-only: name another place",
+    errno.ENOSPC: "the disk is full: free space, or name another place",
+    errno.ENOTDIR: "a file stands where a folder should be: move it, or name another place",
+    errno.EEXIST: "a file stands where a folder should be: move it, or name another place",
+    errno.EISDIR: "a folder stands where a file should be: move it, or name another place",
+    errno.ENOENT: "it is not there: check the path",
+    errno.ELOOP: "its links lead in a circle: mend them",
+}
+"""What to do when the operating system says no, by its number for the reason."""
+
+
+class Refused(click.ClickException):
+    """The operating system said no."""
+
+    exit_code = 2
+
+
+class Commands(click.Group):
+    """A group whose commands end in one clear line when the operating system says no."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs a command; what the operating system refuses ends with code 2."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno not in HINTS or (error.filename is None and error.errno != errno.ENOSPC):
+                raise  # a pipe that is closed, or a bug
+            place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+            raise Refused(f"{place}{error.strerror}; {HINTS[error.errno]}") from None
+
 
 @click.group(
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=examples(
         "mubench run --method tmu --task digits-subset",

@@ -96,7 +96,7 @@ def run(
         weights = None
         if save_weights:
             name = f"{cell.method.name}-{cell.case.id}-seed{cell.seed}.safetensors"
-            weights = save_weights / loaded.task.name / name
+            weights = save_weights.absolute() / loaded.task.name / name
         measured = measure(
             library, cell, results, again=again, save_weights=weights, isolation=isolation
         )

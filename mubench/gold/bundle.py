@@ -1,21 +1,47 @@
 """Bundles: the original's weights and the golds' readouts of some cases as one file, to be shared.
 
-Nothing in a bundle is believed: every entry that comes in is checked by content.
+Nothing in a bundle is believed. All of it is checked before anything is taken in:
+
+- Every name is a kind, a key, and a file that entries of that kind have.
+- The content of each file has the SHA-256 that the entry's manifest states.
+- A model's weights are safetensors, and its key follows from the identity that it states.
+- A readout is one, and its key follows from the model's identity and the data that it states.
+
+What a bundle can still claim: that a readout is of the model that it names, and that weights are
+those of a training. `mubench gold verify` checks both, as far as the weights are here.
 """
 
 import io
-import json
+import re
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from mubench._util.cache import Store
+import safetensors.torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+
+from mubench._util.cache import MANIFEST, Store, parse_manifest
 from mubench._util.errors import DoesNotHold, UserError
 from mubench._util.hashing import digest, sha256_of
 from mubench.record.readout import parse_readout
-from mubench.task.spec import Case
+from mubench.task.spec import Case, installed_tasks
+from mubench.training.loop import EpochLog
 
-from .library import MODELS, READOUT, READOUTS, GoldLibrary
+from .identity import readout_key
+from .library import MODELS, READOUT, READOUTS, WEIGHTS, GoldLibrary
+
+FILES = {MODELS: WEIGHTS, READOUTS: READOUT}
+"""Kind of an entry to the one file that such an entry has besides its manifest."""
+
+NAME = re.compile(r"(?P<kind>models|readouts)/(?P<key>[0-9a-f]{64})/(?P<file>[a-z.]+)")
+"""What the name of a file in a bundle looks like."""
+
+MOST_BYTES = 4_000_000_000
+"""Most bytes that a bundle may unpack to: a hundred times what the largest task here needs."""
 
 
 def export_bundle(library: GoldLibrary, cases: Sequence[Case], path: Path) -> int:
@@ -57,7 +83,7 @@ def export_bundle(library: GoldLibrary, cases: Sequence[Case], path: Path) -> in
 
 
 def import_bundle(store: Store, path: Path) -> tuple[int, int]:
-    """Takes the entries of a bundle into the cache, each checked by content.
+    """Takes the entries of a bundle into the cache, after all of them are checked.
 
     Args:
         store: the cache.
@@ -67,35 +93,93 @@ def import_bundle(store: Store, path: Path) -> tuple[int, int]:
         How many models and how many readouts came in.
 
     Raises:
-        UserError: the file is not a bundle, or an entry of it does not match its checksums.
+        DoesNotHold: the file is no bundle, or something in it is not what it says. Nothing was
+            taken in.
+    """
+    entries: dict[tuple[str, str], dict[str, bytes]] = defaultdict(dict)
+    for name, content in _contents(path):
+        match = NAME.fullmatch(name)
+        if not match or match["file"] not in (MANIFEST, FILES[match["kind"]]):
+            raise DoesNotHold(f"{path} is not a bundle: it holds {name!r}")
+        entry = entries[match["kind"], match["key"]]
+        if match["file"] in entry:
+            raise DoesNotHold(f"{path} is not a bundle: it holds {name!r} twice")
+        entry[match["file"]] = content
+    if not entries:
+        raise DoesNotHold(f"{path} is not a bundle: it holds nothing")
+    checked = []
+    for (kind, key), files in entries.items():
+        try:
+            checked.append((kind, key, *_checked(kind, key, files)))
+        except DoesNotHold as error:
+            raise DoesNotHold(f"{path}: {kind}/{key[:16]}: {error}") from None
+    for kind, key, content, provenance in checked:
+        with store.lock(kind, key):
+            store.write(kind, key, {FILES[kind]: content}, provenance)
+    kinds = [kind for kind, *_ in checked]
+    return kinds.count(MODELS), kinds.count(READOUTS)
+
+
+def _contents(path: Path) -> Iterable[tuple[str, bytes]]:
+    """Name and content of each file in an archive.
+
+    Raises:
+        DoesNotHold: the archive cannot be read, is encrypted, or is far too large.
     """
     try:
         with zipfile.ZipFile(path) as bundle:
-            files = {name: bundle.read(name) for name in bundle.namelist()}
-    except (OSError, zipfile.BadZipFile) as error:
+            members = bundle.infolist()
+            if sum(member.file_size for member in members) > MOST_BYTES:
+                raise DoesNotHold(f"{path} is not a bundle: it unpacks to more than 4 GB")
+            return [(member.filename, bundle.read(member)) for member in members]
+    except (OSError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DoesNotHold(f"{path} is not a bundle: {error}") from None
-    entries: dict[tuple[str, str], dict[str, bytes]] = {}
-    for name, content in files.items():
-        kind, _, rest = name.partition("/")
-        key, _, file = rest.partition("/")
-        if kind not in (MODELS, READOUTS) or not file or Path(file).name != file:
-            raise DoesNotHold(f"{path} is not a bundle: it holds {name}")
-        entries.setdefault((kind, key), {})[file] = content
-    for (kind, key), content_of in entries.items():
-        try:
-            manifest = json.loads(content_of.pop("manifest.json", b""))
-        except ValueError:
-            manifest = None
-        if not isinstance(manifest, dict) or not {"provenance", "files"} <= manifest.keys():
-            raise DoesNotHold(f"{path}: {kind}/{key} has no manifest")
-        provenance, expected = manifest["provenance"], manifest["files"]
-        if {name: sha256_of(content) for name, content in content_of.items()} != expected:
-            raise DoesNotHold(f"{path}: {kind}/{key} does not match its checksums")
-        if kind == MODELS and digest(provenance["identity"]) != key:
-            raise DoesNotHold(f"{path}: {kind}/{key} is another model than it says")
-        if kind == READOUTS:
-            parse_readout(content_of[READOUT], f"{path}: {kind}/{key}")
-        with store.lock(kind, key):
-            store.write(kind, key, content_of, provenance)
-    kinds = [kind for kind, _ in entries]
-    return kinds.count(MODELS), kinds.count(READOUTS)
+
+
+def _checked(kind: str, key: str, files: Mapping[str, bytes]) -> tuple[bytes, dict[str, Any]]:
+    """The content and the provenance of an entry.
+
+    Raises:
+        DoesNotHold: the entry is not what it says, in a sentence in which "it" is the entry.
+    """
+    manifest = parse_manifest(files.get(MANIFEST, b""))
+    if manifest is None:
+        raise DoesNotHold("it has no manifest, or one that was edited")
+    content = files.get(FILES[kind])
+    if content is None or manifest["files"] != {FILES[kind]: sha256_of(content)}:
+        raise DoesNotHold("it does not match its checksums")
+    provenance: dict[str, Any] = manifest["provenance"]
+    (_check_model if kind == MODELS else _check_readout)(key, content, provenance)
+    return content, provenance
+
+
+def _check_model(key: str, content: bytes, provenance: Mapping[str, Any]) -> None:
+    if digest(provenance.get("identity")) != key:
+        raise DoesNotHold("it is another model than it says")
+    if not isinstance(provenance.get("audit"), dict) or "seconds" not in provenance:
+        raise DoesNotHold("it does not say how it was trained")
+    try:
+        TypeAdapter(tuple[EpochLog, ...]).validate_python(provenance.get("log"))
+    except ValidationError:
+        raise DoesNotHold("it has no log of its training") from None
+    try:
+        weights = safetensors.torch.load(content)
+    except SafetensorError as error:
+        raise DoesNotHold(f"its weights are no safetensors: {error}") from None
+    if not weights:
+        raise DoesNotHold("it has no weights")
+
+
+def _check_readout(key: str, content: bytes, provenance: Mapping[str, Any]) -> None:
+    model = provenance.get("model")
+    if not isinstance(model, dict) or model.get("forget") is None:
+        raise DoesNotHold("it does not say of which gold it is")
+    # Readouts made before they said so are of an installed task.
+    cuts: set[tuple[Any, Any]] = {
+        (task.data.name, task.data.holdout_share) for task in installed_tasks()
+    }
+    if "data" in provenance:
+        cuts = {(str(provenance["data"]), provenance.get("holdout_share"))}
+    if key not in {readout_key(model, *cut) for cut in cuts}:
+        raise DoesNotHold("it is the readout of another gold than it says")
+    parse_readout(content, "it")

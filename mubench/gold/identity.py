@@ -1,5 +1,6 @@
 """The identity of an original or a gold: everything that determines its weights."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,17 @@ class ModelRef:
     def label(self) -> str:
         """What to call the model in a line."""
         return f"gold {self.seed} of {self.case.id}" if self.case else "the original"
+
+
+def readout_key(model: Mapping[str, Any], data_name: str, holdout_share: float) -> str:
+    """Key of a gold's readout: the model, and what the model was read out on.
+
+    Args:
+        model: the model's identity.
+        data_name: the name of the data set, which keys the cut of the held-out images.
+        holdout_share: the share of the held-out images that is not scored.
+    """
+    return digest({"model": model, "name": data_name, "holdout_share": holdout_share})
 
 
 def identity(

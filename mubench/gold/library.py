@@ -89,7 +89,14 @@ class GoldLibrary:
             if stored := self.cached_readout(ref):
                 return stored
             stored = StoredReadout.of(self.loaded.readout(self.model(ref), ref.case), ref.label)
-            provenance = {"model": ref.identity, "seed": ref.seed, "case": ref.case.id}
+            data = self.loaded.task.data
+            provenance = {
+                "model": ref.identity,
+                "seed": ref.seed,
+                "case": ref.case.id,
+                "data": data.name,
+                "holdout_share": data.holdout_share,
+            }
             self.store.write(READOUTS, key, {READOUT: stored.content}, provenance)
             return stored
 

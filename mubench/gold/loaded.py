@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from mubench._util.errors import UserError
-from mubench._util.hashing import digest
 from mubench._util.messages import did_you_mean
 from mubench.record.readout import Readout, compact
 from mubench.task import data
@@ -23,7 +22,7 @@ from mubench.training import loop
 from mubench.training.loop import Pipeline
 from mubench.training.networks import Architecture
 
-from .identity import FIRST_GOLD_SEED, ModelRef, identity
+from .identity import FIRST_GOLD_SEED, ModelRef, identity, readout_key
 
 
 class LoadedTask:
@@ -121,8 +120,7 @@ class LoadedTask:
     def readout_key(self, ref: ModelRef) -> str:
         """Key of a gold's readout: the model, and what the model was read out on."""
         assert ref.case
-        share = self.task.data.holdout_share
-        return digest({"model": ref.identity, "name": self.task.data.name, "holdout_share": share})
+        return readout_key(ref.identity, self.task.data.name, self.task.data.holdout_share)
 
     def retrain_steps(self, case: Case | None = None) -> int:
         """Steps of a whole training on D_r of a case, or on D if no case is given."""

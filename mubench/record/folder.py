@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from mubench._util.errors import DoesNotHold
 from mubench._util.files import write_atomic
 from mubench._util.hashing import sha256_of
+from mubench._util.messages import say
 
 from .schema import GoldReference, Record, RecordHead
 
@@ -22,6 +23,8 @@ OURS = "mubench"
 """The distribution whose methods come with the harness."""
 GOLDS = "golds"
 """Name of the folder of golds beside the folders of a task's methods."""
+SUPERSEDED = "superseded"
+"""Name of the folder, beside a method's records, of successes that other records replaced."""
 SOURCE, REQUIREMENTS = "source.py", "requirements.txt"
 """Where an entry says what its code is: the method's own file, or one line that installs it."""
 
@@ -30,7 +33,8 @@ class ResultsFolder:
     """A folder of records and readouts, there or not yet."""
 
     def __init__(self, root: Path):
-        self.root = root
+        # Absolute, because a method may change the working folder.
+        self.root = root.absolute()
 
     def __truediv__(self, file: str) -> Path:
         return self.root / file
@@ -79,6 +83,9 @@ class ResultsFolder:
     def write(self, record: Record, readout: bytes | None) -> Path:
         """Writes a record and its readout; the readout first, so that a record is never without.
 
+        A success of other code, or one that a failure would replace, is not lost: its files move to
+        a folder `superseded` beside it.
+
         Args:
             record: what to write.
             readout: the npz of the record's readout. None: the run failed and has none.
@@ -86,12 +93,32 @@ class ResultsFolder:
         Returns:
             The JSON file.
         """
+        self._set_aside(record)
         if readout is not None:
             write_atomic(self.readout(record), readout)
         write_atomic(self.record(record), (record.model_dump_json(indent=1) + "\n").encode())
         if readout is None:
             self.readout(record).unlink(missing_ok=True)
         return self.record(record)
+
+    def _set_aside(self, record: Record) -> None:
+        """Moves away a success that a record is about to replace, unless it is the same code's."""
+        try:
+            earlier = read_record(self.record(record))
+        except DoesNotHold:  # there is none, or none that could be lost
+            return
+        is_renewed = record.status == "ok" and earlier.code == record.code
+        if earlier.status != "ok" or is_renewed:
+            return
+        aside = self.home(record) / SUPERSEDED / f"{record.stem}-{earlier.source_sha256[:8]}.json"
+        aside.parent.mkdir(exist_ok=True)
+        for old, new in (
+            (self.record(record), aside),
+            (self.readout(record), readout_beside(aside)),
+        ):
+            if old.is_file():
+                old.replace(new)
+        say(f"the record that was there is kept as {aside}")
 
     def write_note(self, record: Record, text: str) -> Path:
         """Writes what happened beside the record of a failure, and removes it beside a success.

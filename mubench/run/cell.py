@@ -25,6 +25,7 @@ from mubench.gold.library import GoldLibrary
 from mubench.gold.loaded import LoadedTask
 from mubench.method.access import GOLD_LABELS
 from mubench.method.discovery import MethodInfo
+from mubench.method.global_state import restored
 from mubench.method.parameters import resolved_parameters
 from mubench.method.problem import Meter, Method, MethodInputs, Problem
 from mubench.record import metrics
@@ -211,13 +212,20 @@ def _run(
 
 
 def _run_here(method: Method, inputs: MethodInputs) -> MethodOutcome:
-    meter, printed = Meter(), io.StringIO()
+    meter, printed = Meter(), _Printed()
     problem = Problem(inputs, meter)
     # Because stdout is for data only, what a method prints there goes to stderr afterwards.
-    with redirect_stdout(printed):
+    with restored(), redirect_stdout(printed):
         outcome = execute(method, problem, meter)
     outcome.printed = printed.getvalue()
     return outcome
+
+
+class _Printed(io.StringIO):
+    """What a method prints, also if the method closes its stdout."""
+
+    def close(self) -> None:
+        """Does nothing, so that the text can still be read."""
 
 
 def _inputs(library: GoldLibrary, cell: Cell) -> MethodInputs:

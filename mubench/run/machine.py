@@ -26,6 +26,7 @@ TAKES_PART = (
     "gold/loaded.py",
     "method/access.py",
     "method/discovery.py",
+    "method/global_state.py",
     "method/parameters.py",
     "method/problem.py",
     "method/source.py",

@@ -106,7 +106,7 @@ def _reference(results: ResultsFolder, record: Record, folder: Path) -> str:
 
 def _check_code(record: Record, method: Described) -> None:
     if method.code != record.code:
-        home = ResultsFolder(Path()).home(record)
+        home = ResultsFolder.file(record).rpartition("/")[0]
         raise UserError(
             f"{record.method} is {method.distribution} {method.distribution_version} here and not "
             f"the code that was measured: install {home}/requirements.txt"

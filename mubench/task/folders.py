@@ -12,6 +12,7 @@ Each image is decoded in three steps:
    Otherwise its pixels stay unchanged.
 """
 
+import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -118,11 +119,11 @@ def _decode_once(
     root: Path, paths: Sequence[Path], image_size: int, channels: int
 ) -> NDArray[np.uint8]:
     """Images of `paths`, uint8 (N, C, H, W), from the cache or decoded and then cached."""
-    stats = [path.stat() for path in paths]
-    files = [
-        [path.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns]
-        for path, stat in zip(paths, stats, strict=True)
-    ]
+    # Content decides. Names, sizes and times can be those of other images: many archives unpack
+    # with fixed times.
+    with ThreadPoolExecutor() as pool:
+        hashes = list(pool.map(_sha256, paths))
+    files = [[path.relative_to(root).as_posix(), h] for path, h in zip(paths, hashes, strict=True)]
     key = digest({"files": files, "image_size": image_size, "channels": channels})
     store = Store()
     # The cache is read only under the lock. So if two processes start together, the second waits
@@ -142,6 +143,18 @@ def _decode_once(
         }
         store.write("data", key, {CACHED: save({"images": images})}, provenance)
         return images
+
+
+def _sha256(path: Path) -> str:
+    """SHA-256 of a file's content.
+
+    Raises:
+        UserError: the path is no file, such as a pipe or a broken link.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is no file; remove it")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _decode_all(

@@ -1,11 +1,14 @@
 """The cache: entries that are whole or not there, made once by two processes."""
 
+import errno
 import multiprocessing
 import time
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
-from mubench._util.cache import Store
+from mubench._util.cache import Store, cache_root
 
 
 @pytest.fixture
@@ -61,7 +64,9 @@ def test_a_crash_while_writing_leaves_no_entry_and_is_swept_up(store, monkeypatc
     monkeypatch.undo()
     assert store.read("models", "k") is None
     assert not store.holds("models", "k")
-    assert list((store.root / "models").glob("*.tmp"))
+    assert not list((store.root / "models").glob("*.tmp"))
+    killed = store.root / "models/.k.0123.tmp"  # what a process leaves that cannot clean up
+    killed.mkdir()
     with store.lock("models", "k"):
         assert not list((store.root / "models").glob("*.tmp"))
 
@@ -86,3 +91,49 @@ def test_two_processes_make_an_entry_once(tmp_path):
         assert worker.exitcode == 0
     assert made.get(timeout=5) == 1
     assert made.empty()
+
+
+def test_a_complete_entry_is_read_without_a_lock_that_cannot_be_made(store, monkeypatch):
+    """As in a read-only cache. Root may write anywhere, so the lock is what refuses here."""
+    store.write("models", "k", {"a": b"alpha"}, {})
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system", "k.lock")
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    with store.lock("models", "k"):
+        assert store.read("models", "k").content("a") == b"alpha"
+    with pytest.raises(OSError, match="Read-only"), store.lock("models", "other"):
+        pass
+
+
+@pytest.mark.parametrize("key", ["..", ".", "", "a/b", "../models", ".hidden", "a b", "a\0"])
+def test_a_key_is_never_a_path(store, key):
+    store.write("models", "k", {"a": b"alpha"}, {})
+    for call in (store.read, store.remove, store.holds, store.damage):
+        with pytest.raises(AssertionError):
+            call("models", key)
+        with pytest.raises(AssertionError):
+            call(key, "k")
+    with pytest.raises(AssertionError):
+        store.write("models", key, {"a": b"x"}, {})
+    assert store.read("models", "k").content("a") == b"alpha"
+
+
+def test_a_full_disk_leaves_nothing_half_written(store, monkeypatch):
+    store.write("models", "k", {"a": b"alpha"}, {})
+
+    def refuse(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        store.write("models", "k", {"a": b"beta"}, {})
+    monkeypatch.undo()
+    assert store.read("models", "k").content("a") == b"alpha"
+    assert [path.name for path in (store.root / "models").iterdir()] == ["k"]
+
+
+def test_a_tilde_is_the_users_home(monkeypatch):
+    monkeypatch.setenv("MUBENCH_CACHE", "~/models")
+    assert cache_root() == Path.home() / "models"

@@ -1,7 +1,13 @@
 """The command itself: help of every command, and `show`."""
 
-from mubench.cli.main import main
+import errno
+import os
+
+import pytest
+
+from mubench.cli.main import HINTS, main
 from tests.helpers.commands import call
+from tests.helpers.lab import Lab, make_task, spec_text
 
 
 def test_every_command_has_help_with_examples():
@@ -22,3 +28,53 @@ def test_show_tells_parameters_and_access(folder):
     assert result.exit_code == 0
     for words in ("Does a thing", "access: forget", "float > 0", "step size", "inner.depth"):
         assert words in result.stdout
+
+
+REFUSALS = {
+    "a file for a folder of records": (
+        ["leaderboard", "--page", "file/page.md"], "a file stands where a folder should be",
+    ),
+    "a file for a folder of plots": (
+        ["plot", "--out", "file/plots"], "a file stands where a folder should be",
+    ),
+    "a folder for a page": (["leaderboard", "--page", "results"], None),
+}  # fmt: skip
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Lab(tmp_path / "results", make_task(classes=("a",)), num_peers=0).add("tried", "a-50")
+    (tmp_path / "made.toml").write_text(spec_text(classes=("a",)))
+    (tmp_path / "file").touch()
+    return ["--results", "results", "--task", "made.toml"]
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_what_the_system_refuses_is_one_line_with_the_path(results, kind):
+    arguments, hint = REFUSALS[kind]
+    done = call(*arguments, *(results if arguments[0] != "gold" else []))
+    assert done.exit_code == 2, done.output
+    assert hint is None or hint in done.stderr
+    assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC, errno.ELOOP])
+def test_each_refusal_says_what_to_do(results, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number), "results/page.md")
+
+    monkeypatch.setattr("mubench.cli.leaderboard.write_atomic", refuse)
+    done = call("leaderboard", *results)
+    assert done.exit_code == 2
+    last = done.stderr.splitlines()[-1]
+    assert last == f"Error: results/page.md: {os.strerror(number)}; {HINTS[number]}"
+
+
+def test_an_error_of_the_system_that_names_nothing_is_a_bug(results, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("mubench.cli.leaderboard.write_atomic", fail)
+    done = call("leaderboard", *results)
+    assert isinstance(done.exception, OSError)

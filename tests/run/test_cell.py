@@ -1,6 +1,11 @@
 """One cell, end to end, on the tiny task."""
 
 import json
+import os
+import random
+import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +14,10 @@ import torch
 from torch import nn
 
 from mubench.method.discovery import load_method
+from mubench.method.parameters import configure
 from mubench.record.folder import ResultsFolder, read_record
 from mubench.record.readout import parse_readout
+from mubench.run.cell import Cell, measure
 from tests.helpers.methods import method_class
 
 
@@ -262,3 +269,60 @@ def test_builtins_run_through_the_same_door(run, name):
         assert measured.record.cost.epochs_equivalent == 0
     if name == "retrain":
         assert measured.record.cost.epochs_equivalent == pytest.approx(3 * 234 / 240)
+
+
+def leave_changed(change):
+    """A method that changes global state and then does what `ascend` does."""
+
+    def unlearn(problem):
+        returned = ascend(problem)
+        change()
+        return returned
+
+    return unlearn
+
+
+def leave_a_folder_that_is_gone():
+    folder = tempfile.mkdtemp()
+    os.chdir(folder)
+    Path(folder).rmdir()
+
+
+DISTURBANCES = {
+    "gradients off": lambda: torch.set_grad_enabled(False),
+    "another dtype": lambda: torch.set_default_dtype(torch.float64),
+    "another device": lambda: torch.set_default_device("meta"),
+    "more threads": lambda: torch.set_num_threads(7),
+    "the deterministic mode": lambda: torch.use_deterministic_algorithms(True),
+    "another working folder": lambda: os.chdir("/"),
+    "a working folder that is gone": leave_a_folder_that_is_gone,
+    "an empty environment": lambda: os.environ.clear(),
+    "a closed stdout": lambda: sys.stdout.close(),
+    "the random generators": lambda: (random.seed(1), np.random.seed(1)),  # noqa: NPY002
+}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(library, tmp_path_factory):
+    """The readout of a fine-tune that ran before anything was disturbed."""
+    return fine_tuned(library, tmp_path_factory.mktemp("undisturbed"))
+
+
+def fine_tuned(library, folder):
+    method = load_method("finetune")
+    cell = Cell(library.loaded.cases[0], method, configure(method, {}), 0)
+    return measure(library, cell, ResultsFolder(folder), again=True).record.readout_sha256
+
+
+@pytest.mark.parametrize("kind", DISTURBANCES)
+def test_what_a_method_leaves_changed_disturbs_no_other_cell(
+    run, library, undisturbed, tmp_path, monkeypatch, kind
+):
+    monkeypatch.chdir(tmp_path)
+    before = dict(os.environ), torch.get_num_threads()
+    measured = run(leave_changed(DISTURBANCES[kind]))
+    assert measured.record.status == "ok"
+    assert measured.path == tmp_path / "results" / ResultsFolder.file(measured.record)
+    assert Path.cwd() == tmp_path
+    assert (dict(os.environ), torch.get_num_threads()) == before
+    assert fine_tuned(library, tmp_path / "after") == undisturbed

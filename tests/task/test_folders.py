@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mubench._util.errors import UserError
 from mubench.task import folders
 from mubench.task.data import DataSet, Samples, forget_indices, forget_sha256, load
 from mubench.task.spec import Case
@@ -183,6 +184,35 @@ def test_a_folder_is_decoded_once(data_root, decoded):
     assert load(spec).fingerprint != first.fingerprint and len(decoded) == 22
     assert load(spec_of("folder", "mine", size=8)).train.images.shape[2:] == (8, 8)
     assert load(spec_of("folder", "mine", channels=1)).train.images.shape[1] == 1
+
+
+def test_content_decides_not_names_sizes_and_times(data_root, decoded):
+    """As archives do that unpack with fixed times."""
+    make_folder(data_root / "mine", {"a": 5, "b": 5})
+    changing = data_root / "mine/a/0.bmp"
+    save_image(changing, 98)
+    before = changing.stat()
+    first = load(spec_of("folder", "mine"))
+    save_image(changing, 99)
+    os.utime(changing, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = changing.stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert load(spec_of("folder", "mine")).fingerprint != first.fingerprint
+    os.utime(changing, ns=(1, 1))  # another time alone is no other image
+    assert len(decoded) == 22
+    load(spec_of("folder", "mine"))
+    assert len(decoded) == 22
+
+
+def test_what_is_no_file_is_named_and_never_waited_for(data_root):
+    make_folder(data_root / "mine", {"a": 5, "b": 5})
+    os.mkfifo(data_root / "mine/a/pipe.png")
+    with pytest.raises(UserError, match=r"a/pipe\.png is no file; remove it"):
+        load(spec_of("folder", "mine"))
+    (data_root / "mine/a/pipe.png").unlink()
+    (data_root / "mine/b/broken.png").symlink_to("nowhere.png")
+    with pytest.raises(UserError, match=r"b/broken\.png is no file; remove it"):
+        load(spec_of("folder", "mine"))
 
 
 def test_a_damaged_cache_is_decoded_anew(data_root, decoded, tmp_path, capsys):

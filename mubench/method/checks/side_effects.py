@@ -7,23 +7,19 @@ protection: code that wants to evade it can.
 import inspect
 import io
 import os
-import pickle
-import random
 import sys
 import tempfile
 import textwrap
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from mubench._util.cache import cache_root
+from mubench.method.global_state import GLOBAL_STATE
 
 
 @dataclass
@@ -93,32 +89,6 @@ def where(error: BaseException, own_files: frozenset[str]) -> str:
     own = [f" ({Path(s.filename).name}:{s.lineno})" for s in steps if s.filename in own_files]
     text = f"{type(error).__name__}: {error}".partition("\n")[0]
     return textwrap.shorten(text, 200) + (own[-1] if own else "")
-
-
-def _set_environment(values: dict[str, str]) -> None:
-    os.environ.clear()
-    os.environ.update(values)
-
-
-GLOBAL_STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
-    "torch's number of threads": (torch.get_num_threads, torch.set_num_threads),
-    "torch's default dtype": (torch.get_default_dtype, torch.set_default_dtype),
-    "torch's default device": (torch.get_default_device, torch.set_default_device),
-    "torch's grad mode": (torch.is_grad_enabled, torch.set_grad_enabled),
-    "torch's deterministic mode": (
-        torch.are_deterministic_algorithms_enabled,
-        torch.use_deterministic_algorithms,
-    ),
-    "Python's random generator": (random.getstate, random.setstate),
-    "numpy's random generator": (
-        lambda: pickle.dumps(np.random.get_state()),  # noqa: NPY002 - the one that is global
-        lambda state: np.random.set_state(pickle.loads(state)),  # noqa: NPY002
-    ),
-    "the working folder": (os.getcwd, os.chdir),
-    "the environment": (lambda: dict(os.environ), _set_environment),
-}
-"""Global state by name, with the functions that read and restore it. Torch's random generator is
-missing, because the harness seeds it before each run and restores it afterwards."""
 
 
 def _harness_bindings() -> dict[tuple[Any, str], Any]:
