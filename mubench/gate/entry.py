@@ -25,13 +25,17 @@ from mubench._util.errors import UserError
 from mubench._util.hashing import digest
 from mubench.gold.identity import FIRST_GOLD_SEED, identity
 from mubench.method.access import ACCESS
+from mubench.method.discovery import SLUG, available_methods
 from mubench.method.source import source_sha
 from mubench.record.check import Checked, read_results
 from mubench.record.folder import GOLDS, OURS, REQUIREMENTS, SOURCE
 from mubench.record.schema import Record
-from mubench.task.spec import Task, available_tasks, load_task
+from mubench.task.spec import Task, installed_tasks
 
 from .published import Base, Change
+
+DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+"""What the name of a distribution looks like."""
 
 PINNED = re.compile(
     r"(?P<name>[\w.-]+)(==(?P<version>[\w.!+-]+)| @ \S+(@[0-9a-f]{40}|#sha256=[0-9a-f]{64}))\n?"
@@ -62,7 +66,7 @@ def review(results: Path, base: str | None = None) -> EntryReview:
     """
     if not any(results.glob("*/*")):
         raise UserError(f"{results} holds no <task>/<method>: give the folder above the tasks")
-    tasks = {task.id: task for task in map(load_task, available_tasks())}
+    tasks = {task.id: task for task in installed_tasks()}
     before = Base(results, base) if base else None
     changes = before.changes() if before else []
     homes = {path.relative_to(results) for path in results.glob("*/*") if path.is_dir()}
@@ -87,6 +91,7 @@ def review(results: Path, base: str | None = None) -> EntryReview:
             entries[home, digest(one.record.parameters)].append(one.record)
     for (home, _), records in entries.items():
         reasons = list(_check_entry(tasks[records[0].task], records))
+        reasons += _check_name(records[0])
         if records[0].distribution != OURS:
             reasons += _check_code(results / home, records)
         complaints += [f"{home}: {reason}" for reason in reasons]
@@ -168,6 +173,27 @@ def _check_entry(task: Task, records: Sequence[Record]) -> Iterator[str]:
         }
         if record.status == "ok" and keys != {gold.key for gold in record.golds}:
             yield f"{record.stem}.json was scored against golds that are not those of its D_f"
+
+
+def _check_name(record: Record) -> Iterator[str]:
+    """Complaints about what an entry calls itself."""
+    ours = {
+        name
+        for name, claims in available_methods().items()
+        if any(claim.dist and claim.dist.name == OURS for claim in claims)
+    }
+    if not SLUG.fullmatch(record.method) or record.method == GOLDS:
+        yield f"a method is named like gentle-ascent, in small letters, not {record.method!r}"
+    if record.distribution == OURS:
+        if record.method not in ours:
+            yield f"claims to come with {OURS}, which has no method {record.method!r}"
+        return
+    if record.method in ours:
+        yield f"{record.method!r} is the name of a method of {OURS}: give it another name"
+    if record.distribution and not DISTRIBUTION.fullmatch(record.distribution):
+        yield f"{record.distribution!r} is no name of a distribution"
+    elif record.distribution and _normal(record.distribution) == OURS:
+        yield f"its distribution is spelt {record.distribution!r} and not {OURS!r}"
 
 
 def _check_code(home: Path, records: Sequence[Record]) -> Iterator[str]:

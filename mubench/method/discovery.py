@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 
 METHODS_GROUP = "mubench.methods"
+"""The entry points that name methods."""
+
+SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+"""What the name of a method looks like, such as `gentle-ascent`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,16 +6,13 @@ starts from code that works.
 
 import importlib.util
 import keyword
-import re
 from importlib.metadata import version
 from pathlib import Path
 from string import Template
 
 from mubench._util.errors import UserError
 
-from .discovery import available_methods
-
-SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")  # names of methods, such as `gentle-ascent`
+from .discovery import SLUG, available_methods
 
 PYPROJECT = """\
 [build-system]

@@ -28,7 +28,7 @@ from mubench._util.errors import DoesNotHold, UserError
 from mubench._util.hashing import sha256_of
 from mubench.task.spec import Task, installed_tasks
 
-from .folder import ResultsFolder, read_record, readout_beside
+from .folder import ResultsFolder, read_file, read_record, readout_beside
 from .readout import Arrays, read_arrays, same_case
 from .rules import FullRecheck, TaskRules, compare_all
 from .schema import GoldReference, Record
@@ -253,12 +253,9 @@ def _read_readout(path: Path, sha256: str | None, sample: Arrays | None) -> Arra
 
 
 def _read(path: Path, sha256: str | None) -> bytes:
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise DoesNotHold(f"its readout {path.name} is missing") from None
-    except OSError as error:
-        raise DoesNotHold(f"its readout {path.name} cannot be read: {error.strerror}") from None
+    if not path.exists():
+        raise DoesNotHold(f"its readout {path.name} is missing")
+    content = read_file(path)
     if sha256_of(content) != sha256:
         raise DoesNotHold(f"it was scored with another readout {path.name} than the one here")
     return content

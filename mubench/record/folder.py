@@ -7,6 +7,7 @@
 Every metric of a record follows from the record's readout and from those of the golds.
 """
 
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,8 @@ OURS = "mubench"
 """The distribution whose methods come with the harness."""
 GOLDS = "golds"
 """Name of the folder of golds beside the folders of a task's methods."""
+MOST_BYTES = 1_000_000_000
+"""Most bytes of a record or a readout: a thousand times those of the largest task here."""
 SUPERSEDED = "superseded"
 """Name of the folder, beside a method's records, of successes that other records replaced."""
 SOURCE, REQUIREMENTS = "source.py", "requirements.txt"
@@ -150,6 +153,24 @@ class ResultsFolder:
         return found if is_whole and found.head == head else None
 
 
+def read_file(path: Path) -> bytes:
+    """The content of a file in a results folder.
+
+    Raises:
+        DoesNotHold: there is no such file, or it is a link, a device or far too large. Otherwise a
+            link to an endless device would fill the memory.
+    """
+    try:
+        status = path.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            raise DoesNotHold(f"{path.name} is a link and not a file")
+        if status.st_size > MOST_BYTES:
+            raise DoesNotHold(f"{path.name} is larger than {MOST_BYTES} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise DoesNotHold(f"{path.name} cannot be read: {error.strerror}") from None
+
+
 def readout_beside(record: Path) -> Path:
     """The file of the readout that belongs to a record's file."""
     return record.with_suffix(".npz")
@@ -161,10 +182,7 @@ def read_record(path: Path) -> Record:
     Raises:
         DoesNotHold: the file is not a record; the message names the file.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DoesNotHold(f"{path.name} cannot be read: {error.strerror}") from None
+    content = read_file(path)
     try:
         return Record.model_validate_json(content)
     except ValidationError as error:

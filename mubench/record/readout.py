@@ -32,6 +32,9 @@ ARRAYS = {
 }  # fmt: skip
 """Name of each array on disk to its number of axes and numpy's letters for its kinds of numbers."""
 
+MOST_BYTES = 1_000_000_000
+"""Most bytes of an unpacked array: ten times those of ImageNet's test logits."""
+
 ZIP64 = 0xFFFFFFFF
 """Stands in a member's header if its length takes more room than the header has."""
 
@@ -285,10 +288,13 @@ def _numbers(form: str, content: bytes, start: int) -> tuple[int, ...]:
 
 def _unpack(packed: bytes) -> npt.NDArray[Any]:
     """The array of a compressed npy, read-only."""
+    unpacker = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
     try:
-        raw = zlib.decompress(packed, wbits=-zlib.MAX_WBITS)
+        raw = unpacker.decompress(packed, MOST_BYTES)
     except zlib.error as error:
         raise DoesNotHold(str(error)) from None
+    if not unpacker.eof:
+        raise DoesNotHold(f"an array is cut short, or larger than {MOST_BYTES} bytes")
     (length,) = _numbers("<H", raw, 8)
     shape, is_fortran, dtype = _header(raw[: 10 + length])
     try:

@@ -7,12 +7,15 @@ the head is part of that identity.
 
 from typing import Annotated, Any, Literal, Self
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict
 
 from mubench._util.hashing import digest
 
 Status = Literal["ok", "error", "diverged", "timeout"]
+
+Samples = Annotated[int, Ge(0), Le(10**15)]
+"""A count of samples. The bound keeps a forged count from overflowing."""
 
 
 class _Part(BaseModel):
@@ -50,9 +53,9 @@ class Usage(_Part):
     seconds: float = 0.0
     """Wall-clock seconds around `unlearn()` alone, with the device synchronised before and
     after."""
-    forward_samples: Annotated[int, Ge(0)] = 0
+    forward_samples: Samples = 0
     """Samples that passed forward through any network of the problem."""
-    backward_samples: Annotated[int, Ge(0)] = 0
+    backward_samples: Samples = 0
     """Samples among them that passed with gradients on."""
     peak_memory_bytes: Annotated[int, Ge(0)] = 0
     """Most memory in use: of the device's allocator on CUDA, of the whole process on the CPU."""
@@ -61,22 +64,22 @@ class Usage(_Part):
 class Cost(_Part):
     """What unlearning took, beside what retraining takes."""
 
-    seconds: float
+    seconds: Annotated[float, Ge(0)]
     """As in `Usage`."""
-    retrain_seconds: float
+    retrain_seconds: Annotated[float, Ge(1e-6)]
     """Seconds of the whole recipe on this device with these threads.
 
     The harness extrapolates them from training steps timed just before and just after the
     method."""
-    epochs_equivalent: float
+    epochs_equivalent: Annotated[float, Ge(0)]
     """(forward samples + 2 x backward samples) / 3 |D|, which compares across machines."""
-    retrain_epochs_equivalent: float
+    retrain_epochs_equivalent: Annotated[float, Ge(0)]
     """The same measure for retraining on D_r."""
-    forward_samples: int
+    forward_samples: Samples
     """As in `Usage`."""
-    backward_samples: int
+    backward_samples: Samples
     """As in `Usage`."""
-    peak_memory_bytes: int
+    peak_memory_bytes: Annotated[int, Ge(0)]
     """As in `Usage`."""
 
     @classmethod
