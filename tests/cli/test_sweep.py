@@ -20,6 +20,7 @@ from mubench.record.folder import ResultsFolder, read_record
 from mubench.run.cell import Cell, measure
 from tests.helpers.methods import bad
 from tests.helpers.processes import tokened
+from tests.helpers.stores import copy_of
 from tests.helpers.tiny import TINY
 
 GRID = """
@@ -105,6 +106,7 @@ class Swept:
     """A sweep that was killed when its first record was there, and started again."""
 
     folder: Path
+    cache: Path
     kept: dict[str, str]  # records that were there when it was killed
     all: dict[str, str]
     ends: bool  # whether all its processes were gone soon after it was killed
@@ -112,8 +114,8 @@ class Swept:
 
 @pytest.fixture(scope="module")
 def swept(library, tmp_path_factory) -> Swept:
-    cache = library.store.root
     folder = tmp_path_factory.mktemp("swept")
+    cache = copy_of(library, folder / "cache").store.root  # it trains what other tests must lack
     (folder / "tiny.toml").write_text(TINY)
     (folder / "grid.toml").write_text(GRID)
     results, token = folder / "results", f"TOKEN_OF_SWEEP_{os.getpid()}"
@@ -125,7 +127,7 @@ def swept(library, tmp_path_factory) -> Swept:
     ends = no_process_of(token)
     kept = started_at(results)
     kill_and_go_on(folder, cache, [])
-    return Swept(folder, kept, started_at(results), ends)
+    return Swept(folder, cache, kept, started_at(results), ends)
 
 
 @pytest.mark.slow
@@ -161,11 +163,11 @@ def test_numbers_are_those_of_a_plain_run(swept, library, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_method_added_later_runs_alone_and_its_failure_is_the_exit_code(swept, tiny_store):
+def test_a_method_added_later_runs_alone_and_its_failure_is_the_exit_code(swept):
     reference = bad("raises_in_unlearn")
     grid = swept.folder / "grid.toml"
     grid.write_text(GRID.replace('["original"', f'["original", "{reference}"'))
-    process = start(swept.folder, tiny_store.root)
+    process = start(swept.folder, swept.cache)
     out, err = finish(process)
     assert process.returncode == 1, err
     after = started_at(swept.folder / "results")
