@@ -15,7 +15,7 @@ An entry is one method with one set of parameters on one task. In a folder of re
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +27,8 @@ from mubench.gold.identity import FIRST_GOLD_SEED, identity
 from mubench.method.access import ACCESS
 from mubench.method.discovery import SLUG, available_methods
 from mubench.method.source import source_sha
-from mubench.record.check import Checked, read_results
-from mubench.record.folder import GOLDS, OURS, REQUIREMENTS, SOURCE
+from mubench.record.check import Checked, Rejected, read_results
+from mubench.record.folder import GOLDS, OURS, REQUIREMENTS, SOURCE, ResultsFolder
 from mubench.record.schema import Record
 from mubench.task.spec import Task, installed_tasks
 
@@ -38,9 +38,10 @@ DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 """What the name of a distribution looks like."""
 
 PINNED = re.compile(
-    r"(?P<name>[\w.-]+)(==(?P<version>[\w.!+-]+)| @ \S+(@[0-9a-f]{40}|#sha256=[0-9a-f]{64}))\n?"
+    r"(?P<name>[\w.-]+)(==(?P<version>[\w.!+-]+)"
+    r"| @ (git\+)?https://\S+(@[0-9a-f]{40}|#sha256=[0-9a-f]{64}))\n?"
 )
-"""One requirement that always installs the same code: a version, a commit or a hash."""
+"""One requirement that installs the same code for everyone: a version, a commit or a hash."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,13 @@ def review(results: Path, base: str | None = None) -> EntryReview:
         for home in sorted(homes)
         for name in _strangers(results / home)
     ]
+    if not before:  # a pull request's own files outside of its folders are for its reviewer
+        complaints += [
+            f"{path.relative_to(results)}: does not belong here"
+            for path in sorted((*results.glob("*"), *results.glob("*/*")))
+            if path.is_symlink() or not path.is_dir()
+        ]
+    complaints += _nameless_golds(results, homes, read.checked, read.rejected)
     rejected_homes = {Path(one.file).parent for one in rejected}
     entries: dict[tuple[Path, str], list[Record]] = defaultdict(list)
     for one in checked:
@@ -133,10 +141,34 @@ def _is_new_version(base: Base, home: Path) -> bool:
     return bool(old and new) and len(names) == 1 and None not in names and not old & new
 
 
+def _nameless_golds(
+    results: Path, homes: Iterable[Path], checked: Iterable[Checked], rejected: Sequence[Rejected]
+) -> Iterator[str]:
+    """Complaints about readouts of golds that no record was scored against.
+
+    Args:
+        results: the folder of results.
+        homes: the folders under it that are reviewed.
+        checked: all records under it that hold.
+        rejected: all files under it that do not. If a task has any, nothing is said of its golds,
+            because such a file may have named them.
+    """
+    folder = ResultsFolder(results)
+    named = {path for one in checked for path in folder.golds(one.record)}
+    unsure = {Path(one.file).parts[0] for one in rejected}
+    for home in sorted(homes):
+        if home.name == GOLDS and home.parts[0] not in unsure:
+            for path in sorted((folder / str(home)).glob("*.npz")):
+                if path not in named:
+                    yield f"{home / path.name}: is of a gold that no record was scored against"
+
+
 def _strangers(folder: Path) -> Iterator[str]:
     """The names of files that are no record, no readout and do not say where the code is."""
     for path in sorted(folder.iterdir()):
-        if folder.name == GOLDS:
+        if path.is_symlink() or not path.is_file():
+            belongs = False
+        elif folder.name == GOLDS:
             belongs = path.suffix == ".npz"
         elif path.suffix == ".npz":
             belongs = path.with_suffix(".json").is_file()
@@ -161,9 +193,10 @@ def _check_entry(task: Task, records: Sequence[Record]) -> Iterator[str]:
             f"{len(seeds)} of the {task.num_cases} cases of {task.id}: measure the other {missing} "
             "too (--cases all)"
         )
-    wanted = task.measure.seeds
-    if few := sorted(case for case, given in seeds.items() if len(given) < wanted):
-        yield f"{', '.join(few)}: fewer seeds than the {wanted} that {task.id} asks for"
+    wanted = set(range(task.measure.seeds))
+    if few := sorted(case for case, given in seeds.items() if not wanted <= given):
+        asked = ", ".join(map(str, sorted(wanted)))
+        yield f"{', '.join(few)}: lacks a seed that {task.id} asks for, of {asked}"
     if len({(r.distribution_version, r.source_sha256) for r in records}) > 1:
         yield "the records were made by different versions of the code: measure all with one"
     for record in records:

@@ -170,3 +170,65 @@ def test_a_method_called_as_the_folder_of_golds(entry):
     done = call("verify", entry)
     assert done.exit_code == 1
     assert "small/golds/b-6" in done.stdout and "does not belong here" in done.stdout
+
+
+STRAYS = {
+    "a file beside the tasks": lambda e: (e / "run.py").write_text("x"),
+    "a file beside the methods": lambda e: (e / "small/setup.py").write_text("x"),
+    "a folder of code": lambda e: (e / HOME / "code").mkdir(),
+    "a link to a folder": lambda e: (e / "small/other").symlink_to(e / HOME),
+    "a link for a source": lambda e: link(e / HOME / "source.py"),
+}
+
+
+def link(path):
+    path.rename(path.parents[3] / "elsewhere.py")
+    path.symlink_to(path.parents[3] / "elsewhere.py")
+
+
+@pytest.mark.parametrize("kind", STRAYS)
+def test_what_does_not_belong_there(entry, kind):
+    STRAYS[kind](entry)
+    done = call("verify", entry)
+    assert (done.exit_code, type(done.exception)) == (1, SystemExit)
+    assert "does not belong here" in done.stdout, done.stdout
+
+
+def test_a_gold_that_no_record_names(entry):
+    gold = next((entry / "small/golds").iterdir())
+    (gold.parent / "0123456789abcdef.npz").write_bytes(gold.read_bytes())
+    done = call("verify", entry)
+    assert done.exit_code == 1
+    assert "small/golds/0123456789abcdef.npz: is of a gold that no record was sc" in done.stdout
+
+
+def test_a_seed_of_ones_own_choice(entry):
+    for path in (entry / HOME).glob("*.json"):
+        edit(path, seed=7)
+        for suffix in (".json", ".npz"):
+            old = path.with_suffix(suffix)
+            old.rename(old.with_name(old.name.replace("seed0", "seed7")))
+    done = call("verify", entry)
+    assert done.exit_code == 1
+    assert "b-6, d-6: lacks a seed that small@1 asks for, of 0" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"gentle-ascent @ file:///home/me/gentle.whl#sha256={'0' * 64}",
+        f"gentle-ascent @ ./gentle.whl#sha256={'0' * 64}",
+        f"gentle-ascent @ git+file:///home/me/gentle@{'0' * 40}",
+        "gentle-ascent",
+        "gentle-ascent>=1.0",
+        "gentle-ascent==1.0\n--index-url x",
+    ],
+)
+def test_a_requirement_that_others_cannot_install(entry, line):
+    for path in (entry / HOME).glob("*.json"):
+        edit(path, distribution="gentle-ascent", distribution_version="1.0")
+    (entry / HOME / "source.py").unlink()
+    (entry / HOME / "requirements.txt").write_text(f"{line}\n")
+    done = call("verify", entry)
+    assert done.exit_code == 1
+    assert "must be one line that pins gentle-ascent" in done.stdout
