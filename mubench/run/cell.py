@@ -112,7 +112,7 @@ def measure(
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
     outcome, retrain_seconds = _run(library, cell, head, isolation)
     if outcome.printed:
-        sys.stderr.write(outcome.printed)
+        sys.stderr.write(outcome.printed.removesuffix("\n") + "\n")
     unlearned = _accept(library.loaded, outcome)
     cost = _cost(library.loaded, cell.case, outcome, retrain_seconds)
     flags = outcome.flags + (Flag.OVER_BUDGET,) * cost.is_over(head.budget)
