@@ -89,6 +89,7 @@ def test_golds_of_ones_own_do_not_replace_published_ones(entry):
 PIN = "gentle-ascent @ git+https://example.org/x@" + "0" * 40
 
 
+@pytest.mark.slow
 def test_an_installed_method_is_pinned(entry, author, tmp_path):
     run = call("run", "--method", "gentle-ascent", "--task", "small", "--cases", "all",
                "--out", tmp_path / "mine")  # fmt: skip

@@ -11,6 +11,7 @@ from tests.helpers.commands import RUN, call
 from tests.helpers.tiny import TINY
 
 
+@pytest.mark.slow
 def test_a_training_that_cannot_end_well_is_one_clear_message(folder, monkeypatch):
     monkeypatch.setenv("MUBENCH_CACHE", str(folder / "empty"))
     Path("tiny.toml").write_text(TINY.replace("lr = 0.1", "lr = 1e9"))

@@ -19,6 +19,7 @@ def test_page_excerpt_and_plots_are_up_to_date(monkeypatch):
     assert result.exit_code == 0, result.stderr
 
 
+@pytest.mark.slow
 def test_every_number_follows_from_its_readout():
     read = read_results(RESULTS, [load_task(name) for name in available_tasks()], thorough=True)
     assert not read.rejected

@@ -1,6 +1,7 @@
 """How much other seeds may change: noise is quiet, and few runs tell nothing."""
 
 import numpy as np
+import pytest
 
 from tests.helpers.comparisons import fresh_lab, judged
 
@@ -12,6 +13,7 @@ def noisy(lab, case, seed):
     return lab.readout(case, rng, accuracy, 0.6, test_accuracy=0.8 + rng.normal(0, 0.01))
 
 
+@pytest.mark.slow
 def test_seed_noise_is_quiet(lab, tmp_path):
     for case in lab.cases:
         lab.add("m", case, readout=noisy(lab, case, 0))

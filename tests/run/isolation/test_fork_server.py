@@ -36,6 +36,7 @@ class Large:
     assert 0.9 * 2**30 < large - small < 1.2 * 2**30
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not ON_LINUX, reason="elsewhere only process groups are swept")
 def test_without_namespaces_processes_are_walled_in_all_the_same(library, results, monkeypatch):
     monkeypatch.setenv(TOKEN, "1")
