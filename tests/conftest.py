@@ -1,5 +1,6 @@
 """Fixtures: a cache of the tests' own, a task that trains in a second, its models."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from mubench.gold.library import GoldLibrary
 from mubench.gold.loaded import LoadedTask
 from mubench.gold.train import train
 from mubench.task.spec import Task, parse_task
+from tests.helpers.entries import at_work, copy_of_entry
 from tests.helpers.tiny import TINY
 
 
@@ -48,3 +50,16 @@ def tiny(tiny_task: Task, tiny_store: Store) -> LoadedTask:
 def library(tiny: LoadedTask, tiny_store: Store) -> GoldLibrary:
     """The models of the tiny task: those of its first case are cached."""
     return GoldLibrary(tiny, tiny_store)
+
+
+@pytest.fixture(scope="module")
+def author(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An author's working folder, with a method that was measured and submitted there."""
+    with at_work(tmp_path_factory.getbasetemp()) as folder:
+        yield folder
+
+
+@pytest.fixture
+def entry(author: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the author's submission, to be spoiled."""
+    return copy_of_entry(author, tmp_path, monkeypatch)

@@ -19,7 +19,6 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from .files import temporary_beside, write_atomic
+from .hashing import sha256_of
 from .messages import say
 
 MANIFEST = "manifest.json"
@@ -107,7 +107,7 @@ class Store:
             if not path.is_file():
                 return f"missing file {path}"
             with path.open("rb") as file:
-                if _sha_of(file.read()) != expected:
+                if sha256_of(file.read()) != expected:
                     return f"damaged file {path}"
         return None
 
@@ -126,7 +126,7 @@ class Store:
             The new entry.
         """
         folder = self._folder(kind, key)
-        hashes = {name: _sha_of(content) for name, content in files.items()}
+        hashes = {name: sha256_of(content) for name, content in files.items()}
         manifest = {
             "files": hashes,
             "provenance": dict(provenance),
@@ -208,9 +208,5 @@ def _is_manifest(stored: object) -> bool:
     )
 
 
-def _sha_of(content: bytes) -> str:
-    return sha256(content).hexdigest()
-
-
 def _manifest_sha(files: Mapping[str, str], provenance: Mapping[str, Any]) -> str:
-    return _sha_of(json.dumps([dict(files), dict(provenance)], sort_keys=True).encode())
+    return sha256_of(json.dumps([dict(files), dict(provenance)], sort_keys=True).encode())

@@ -134,9 +134,9 @@ def read_folder(results: Path, task_files: tuple[str, ...]) -> "tuple[Results, l
     """
     with usage_errors():
         from mubench.record.check import read_results
-        from mubench.task.spec import available_tasks, load_task
+        from mubench.task.spec import installed_tasks, load_task
 
-        tasks = [load_task(name) for name in (*available_tasks(), *task_files)]
+        tasks = [*installed_tasks(), *map(load_task, task_files)]
         read = read_results(results, tasks)
     for rejected in read.rejected:
         say(f"rejected {results / rejected.file}: {rejected.reason}")

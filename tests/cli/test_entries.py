@@ -8,20 +8,8 @@ import pytest
 
 from mubench.gate.entry import review
 from tests.helpers.commands import call
-from tests.helpers.entries import FILE, HOME, at_work, copy_of_entry
+from tests.helpers.entries import FILE, HOME
 from tests.helpers.lab import edit
-
-
-@pytest.fixture(scope="module")
-def author(tmp_path_factory):
-    with at_work(tmp_path_factory.getbasetemp()) as folder:
-        yield folder
-
-
-@pytest.fixture
-def entry(author, tmp_path, monkeypatch):
-    return copy_of_entry(author, tmp_path, monkeypatch)
-
 
 # ---- submit --------------------------------------------------------------------------------------
 

@@ -7,22 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.commands import call
-from tests.helpers.entries import at_work, copy_of_entry
 from tests.helpers.packages import install
 from tests.helpers.places import ROOT
 
 PAGE = ROOT / "leaderboard/SUBMITTING.md"
-
-
-@pytest.fixture(scope="module")
-def author(tmp_path_factory):
-    with at_work(tmp_path_factory.getbasetemp()) as folder:
-        yield folder
-
-
-@pytest.fixture
-def entry(author, tmp_path, monkeypatch):
-    return copy_of_entry(author, tmp_path, monkeypatch)
 
 
 @pytest.mark.slow

@@ -1,23 +1,10 @@
 """Measuring published records again."""
 
-import pytest
-
 from mubench.gate.entry import review
 from mubench.method.source import source_sha
 from tests.helpers.commands import call
-from tests.helpers.entries import HOME, at_work, copy_of_entry
+from tests.helpers.entries import HOME
 from tests.helpers.lab import edit
-
-
-@pytest.fixture(scope="module")
-def author(tmp_path_factory):
-    with at_work(tmp_path_factory.getbasetemp()) as folder:
-        yield folder
-
-
-@pytest.fixture
-def entry(author, tmp_path, monkeypatch):
-    return copy_of_entry(author, tmp_path, monkeypatch)
 
 
 def test_a_rerun_agrees_with_an_honest_record(entry):
