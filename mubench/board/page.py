@@ -10,12 +10,14 @@ import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 
 import pandas as pd
 
 from mubench._util.errors import UserError
+from mubench._util.hypotheses import POWER, Ratio
 from mubench._util.statistics import CASES_FOR_INTERVAL, MeanInterval
 from mubench._util.tables import markdown
 from mubench.board.plots.style import PLOTS_FOLDER, planned
@@ -39,22 +41,33 @@ class Column:
     """"l" or "r"."""
 
 
+_MEASURES = tuple(Column(measure.name, measure.heading, "r") for measure in shown_in(Place.PAGE))
 COLUMNS = (
     Column("rank", "rank"),
     Column("method", "method"),
-    *(Column(measure.name, measure.heading, "r") for measure in shown_in(Place.PAGE)),
+    Column("verdict", "verdict"),
+    _MEASURES[0],
+    Column("gap_closed", "gap closed", "r"),
+    Column("group", "group"),
+    *_MEASURES[1:],
     Column("access", "access"),
     Column("cases", "cases x seeds"),
     Column("note", "note"),
 )
-EXCERPT_NAMES = {"rank", "method", "note"} | {measure.name for measure in shown_in(Place.EXCERPT)}
+EXCERPT_NAMES = {"rank", "method", "verdict", "gap_closed", "note"} | {
+    measure.name for measure in shown_in(Place.EXCERPT)
+}
+P_VALUES = ("p_better", "p_worse", "p_activation_worse", "p_retraining", "p_equivalent")
 EXCERPT_COLUMNS = tuple(column for column in COLUMNS if column.name in EXCERPT_NAMES)
 
 INTRODUCTION = """\
 # Leaderboard
 
 After a model was made to forget D_f: how close is the model to one that never saw D_f, and what did
-that cost? `mubench leaderboard` renders this page from the records in `{folder}`. The command
+that cost?
+
+{summary}
+`mubench leaderboard` renders this page from the records in `{folder}`. The command
 recomputes every accuracy, distance and count from the readouts beside the records. To change this
 page, change the records; edits to the page are lost.
 """
@@ -67,17 +80,28 @@ READING = f"""\
   shown. Two methods are compared by the interval of their difference, paired by case, which is
   narrower.
 {{measures}}\
-- **The sample test**: an entry fails if its label gain lies below zero with the whole interval.
-  Such an entry has the right average for the wrong samples. It stands after all entries that pass,
-  whatever its δ.
-- **rank**: entries that pass the sample test come before those that fail. Within each group, the
-  order is by δ. The first entry leads rank 1. The next entries share the rank up to the first whose
-  δ can be told apart from the leader's. That entry leads the next rank. Nothing corrects for the
-  number of comparisons.
-- **Entries without a rank**: controls, and entries that are over budget, failed or provisional. An
-  entry is provisional if cases or seeds are missing.
-- **floor**: each gold scored against the other golds. An entry inside the floor's interval is as
-  close to a gold as retraining is.
+- **Nothing** is the original that a run started from, scored as if it were a method. **floor** is
+  each gold scored against the other golds. Two models that were retrained differ so much.
+- **gap closed** is the way from nothing to the floor: (nothing - method) / (nothing - floor) in
+  margin distance. At 0, the method is no closer to a gold than doing nothing; at 1, it is as close
+  as another gold. Below 0, it is further away. The 95% interval is Fieller's, over the cases.
+- **verdict**: *better than nothing* if an exact sign-flip test over the cases shows that the margin
+  distance is below that of nothing, and does not show that the activation distance is above.
+  *Equivalent to retraining* if, in addition, two one-sided t tests show that the mean margin
+  distance is within half the gap of the floor. *Worse than nothing* if the margin distance is shown
+  to be above. *Not shown* otherwise. Holm's method corrects each test for the number of entries.
+- **A worked example**: the distances of nothing less those of the method are +0.5, +0.3, +0.4, +0.2
+  and +0.1 in five cases. Doing nothing would give each sign with equal chance. Of 32 patterns of
+  signs only this one has so large a mean, so p is 1/32 = 0.03.
+- **rank**: the place among the entries that are better than nothing and keep the model, by gap
+  closed. An entry keeps the model if the whole interval of its test accuracy lies less than a point
+  below the golds'. All other entries stand below, whatever their δ.
+- **group**: entries that share a letter cannot be told apart by the paired sign-flip test, Holm's
+  method correcting for the number of pairs.
+- **Entries without a standing**: controls, and entries that are over budget, failed or provisional.
+  An entry is provisional if cases or seeds are missing.
+- **Why δ alone is no rank**: δ compares two averages. A method that gets the right number of wrong
+  samples has a small δ, whichever samples they are.{{coincidence}}
 - **Controls** show what the measures make of doing nothing, retraining, guessing or knowing the
   answer.
 - **access**: what the method was given. Touching anything else would have failed.
@@ -94,7 +118,8 @@ def render(boards: Sequence[TaskBoard], rejected: Sequence[Rejected], folder: st
         rejected: the files that are not believed, which the page names.
         folder: the path of the results folder, as seen from the page.
     """
-    parts = [INTRODUCTION.format(folder=folder)]
+    summary = "".join(f"- {_summary(board)}\n" for board in boards)
+    parts = [INTRODUCTION.format(folder=folder, summary=summary)]
     parts += [_task_section(board) for board in boards] or ["There are no records yet.\n"]
     if rejected:
         rows = [[f"`{one.file}`", one.reason] for one in rejected]
@@ -108,7 +133,46 @@ def _reading(boards: Sequence[TaskBoard]) -> str:
     measures = [_bullet(measure.explanation) for measure in shown_in(Place.PAGE)]
     noted = {flag for board in boards for entry in board.entries for flag in entry.flags}
     flags = [_bullet(f"**{_flag_note(flag)}**: {flag.meaning}") for flag in Flag if flag in noted]
-    return READING.format(measures="".join(measures), flags="".join(flags))
+    return READING.format(
+        measures="".join(measures), flags="".join(flags), coincidence=_coincidence(boards)
+    )
+
+
+def _coincidence(boards: Sequence[TaskBoard]) -> str:
+    """A sentence on two entries of one board with the same delta and other samples, if any."""
+    for board in boards:
+        for one, other in combinations(board.entries, 2):
+            if not (one.judgement and other.judgement and one.case_means and other.case_means):
+                continue
+            far = one.judgement.verdict is not other.judgement.verdict
+            if far and one.case_means["delta"] == other.case_means["delta"]:
+                return (
+                    f" On {board.task.id}, `{one.label}` and `{other.label}` have the same δ in\n"
+                    f"  every case. By margin distance the one is {one.judgement.verdict}, the "
+                    f"other {other.judgement.verdict}."
+                )
+    return ""
+
+
+def _summary(board: TaskBoard) -> str:
+    """One sentence on what a board found."""
+    listed = [entry for entry in board.entries if not entry.is_control]
+    named = f"**{board.task.id}** ({_count(board.task.num_cases, 'case')})"
+    passing = [entry for entry in listed if entry.rank]
+    if not passing:
+        return (
+            f"{named}: none of {_count(len(listed), 'method')} is shown to be closer to retraining "
+            "than doing nothing."
+        )
+    first = passing[0]
+    assert first.judgement and first.judgement.gap_closed
+    shown = f"{len(passing)} of {_count(len(listed), 'method')}"
+    return (
+        f"{named}: `{first.label}` is first. It closes {first.judgement.gap_closed.value:.2f} of "
+        f"the gap between doing nothing (0) and another retrained model (1), at δ "
+        f"{MEASURES['delta'].text(first.intervals['delta'].mean)}. {shown} "
+        f"{'is' if len(passing) == 1 else 'are'} shown to be better than doing nothing."
+    )
 
 
 def _bullet(text: str) -> str:
@@ -157,7 +221,7 @@ def frame(boards: Sequence[TaskBoard]) -> pd.DataFrame:
         A column per measure, in the unit of the record: accuracies as fractions, deltas in
         percentage points. `<measure>_interval` is half the width of the interval, in the same unit.
     """
-    rows = []
+    rows: list[dict[str, object]] = []
     for board in boards:
         for entry in board.entries:
             rows.append({
@@ -165,7 +229,7 @@ def frame(boards: Sequence[TaskBoard]) -> pd.DataFrame:
                 "rank": entry.rank,
                 "method": entry.label,
                 "standing": str(entry.standing),
-                "passes_sample_test": entry.passes_sample_test,
+                **_judged(entry),
                 **_numbers(entry.intervals),
                 "access": entry.access,
                 "cases": entry.num_cases,
@@ -195,8 +259,26 @@ def missing_plots(boards: Sequence[TaskBoard], folder: Path) -> list[Path]:
     return [path for path in paths if not path.is_file()]
 
 
-def _numbers(intervals: Mapping[str, MeanInterval]) -> dict[str, float | None]:
-    numbers: dict[str, float | None] = {}
+def _judged(entry: Entry) -> dict[str, object]:
+    """Name to value, of what is shown of an entry; every p is adjusted for the number of entries.
+
+    `gap_closed` is a share of the gap, `gap_closed_low` and `gap_closed_high` its 95% interval.
+    """
+    judgement = entry.judgement
+    gap = judgement.gap_closed if judgement else None
+    return {
+        "verdict": str(judgement.verdict) if judgement else None,
+        "keeps_model": judgement.keeps_model if judgement else None,
+        "group": entry.group,
+        "gap_closed": gap.value if gap else None,
+        "gap_closed_low": gap.low if gap else None,
+        "gap_closed_high": gap.high if gap else None,
+        **{name: getattr(judgement, name, None) for name in P_VALUES},
+    }
+
+
+def _numbers(intervals: Mapping[str, MeanInterval]) -> dict[str, object]:
+    numbers: dict[str, object] = {}
     for name in MEASURES:
         interval = intervals.get(name)
         numbers[name] = interval.mean if interval else None
@@ -222,7 +304,7 @@ def _task_section(board: TaskBoard) -> str:
             "In these cases, golds are wrong on most of D_f (by the share in brackets), so label "
             f"gain is over calling every sample hard: {named}.\n"
         )
-    lines += [_entries(board, COLUMNS), *_sizes(board), _plots(board)]
+    lines += [_entries(board, COLUMNS), _least_difference(board), *_sizes(board), _plots(board)]
     failures = [
         [c.record.method, c.record.case, c.record.seed, c.record.status, c.record.error or ""]
         for entry in board.entries
@@ -231,10 +313,20 @@ def _task_section(board: TaskBoard) -> str:
     if failures:
         headers = ["method", "case", "seed", "status", "error"]
         lines += ["Runs that failed:\n", _table(failures, headers)]
+    lines += _tests(board)
     lines += ["<details><summary>Parameters and versions</summary>\n"]
     lines += [_table([_provenance(entry) for entry in board.entries], ["method", "from", "with"])]
     lines += ["</details>\n"]
     return "\n".join(line for line in lines if line)
+
+
+def _least_difference(board: TaskBoard) -> str:
+    if board.least_difference is None:
+        return ""
+    return (
+        f"The design could have told two entries apart that differ by {board.least_difference:.2f} "
+        f"in gap closed (power {POWER:.0%}).\n"
+    )
 
 
 def _devices(board: TaskBoard) -> str:
@@ -254,7 +346,7 @@ def _entries(board: TaskBoard, columns: Sequence[Column]) -> str:
     controls = [entry for entry in board.entries if entry.is_control]
     rows = [_row(entry) for entry in board.entries if not entry.is_control]
     if board.floor_intervals:
-        floor = {"method": "*floor*", "cases": str(len(board.floor))}
+        floor = {"method": "*floor*", "gap_closed": "1", "cases": str(len(board.floor))}
         rows.append(floor | _cells(board.floor_intervals) | {"note": "golds against each other"})
     rows += [_row(entry) for entry in controls]
     return _table(
@@ -271,9 +363,13 @@ def _row(entry: Entry) -> dict[str, str]:
     notes = ["control"] * entry.is_control + list(entry.notes)
     if entry.standing is Standing.PROVISIONAL:
         notes.insert(0, "provisional")
+    judgement = entry.judgement
     return _cells(entry.intervals) | {
         "rank": str(entry.rank) if entry.rank else "",
         "method": _label(entry),
+        "verdict": str(judgement.verdict) if judgement else "",
+        "gap_closed": _ratio(judgement.gap_closed) if judgement else "",
+        "group": entry.group,
         "access": entry.access,
         "cases": f"{entry.num_cases} x {seeds}",
         "note": "; ".join(notes),
@@ -282,6 +378,14 @@ def _row(entry: Entry) -> dict[str, str]:
 
 def _label(entry: Entry) -> str:
     return f"*{entry.label}*" if entry.is_control else entry.label
+
+
+def _ratio(ratio: Ratio | None) -> str:
+    if ratio is None:
+        return "no gap"
+    if ratio.low is None:
+        return f"{ratio.value:.2f}"
+    return f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
 
 
 def _cells(intervals: Mapping[str, MeanInterval]) -> dict[str, str]:
@@ -317,6 +421,23 @@ def _sizes(board: TaskBoard) -> list[str]:
         table = _table(rows, ["method", *map(str, sizes)], "l" + "r" * len(sizes))
         parts += [f"{heading}:\n", table]
     return parts
+
+
+def _tests(board: TaskBoard) -> list[str]:
+    """The p values behind the verdicts."""
+    judged = [(_label(entry), entry.judgement) for entry in board.entries if entry.judgement]
+    if not judged:
+        return []
+    rows = [[label, *(f"{getattr(one, p):.3f}" for p in P_VALUES)] for label, one in judged]
+    headers = [
+        "method", "margin below nothing", "margin above nothing", "act. distance above nothing",
+        "margin other than floor", "margin equivalent to floor",
+    ]  # fmt: skip
+    return [
+        "<details><summary>p values behind the verdicts, after Holm's correction</summary>\n",
+        _table(rows, headers, "l" + "r" * len(P_VALUES)),
+        "</details>\n",
+    ]
 
 
 def _provenance(entry: Entry) -> list[str]:

@@ -12,21 +12,15 @@ The first line of this table that fits an entry decides where the entry stands:
 | `OVER_BUDGET` | has a run that cost more than the budget                           |
 | `FAILED`      | has a run that failed                                              |
 | `PROVISIONAL` | lacks a case of the task, or seeds that the task asks for          |
-| `RANKED`      | is none of these; only these entries have ranks                    |
+| `RANKED`      | is none of these                                                   |
 
-Ranked entries stand in this order:
+`RANKED` entries stand in the order of `verdicts.Judgement`:
 
-1. By the sample test. An entry fails if its label gain (label accuracy less that of the better
-   constant guess) lies below zero with the whole interval. Such an entry knows less about which
-   samples are hard than calling all of them easy, or all of them hard. So it stands after all
-   entries that pass, whatever its delta.
-2. By delta, lowest first.
-
-Ranks are shared. The first entry leads rank 1. The entries after a leader share the leader's rank
-up to the first whose delta can be told apart from the leader's, by the paired interval of their
-difference over the cases. That entry leads the next rank, whose number is the entry's position. So
-ranks never contradict the order, and no entry shares the rank of a leader that beats it. The first
-entry that fails the sample test leads a rank of its own.
+1. Entries that are better than doing nothing and keep the model, by the share of the gap that they
+   close. Only these have ranks. Entries that cannot be told apart share a letter.
+2. Entries that are better than doing nothing and lose accuracy.
+3. Entries that are not shown to be better than doing nothing, whatever their delta.
+4. Entries that are worse than doing nothing.
 """
 
 from collections import Counter, defaultdict
@@ -39,11 +33,19 @@ import numpy as np
 import pandas as pd
 
 from mubench._util.hashing import digest
-from mubench._util.statistics import MeanInterval, mean_intervals, paired_interval
+from mubench._util.hypotheses import SIGNIFICANCE
+from mubench._util.statistics import MeanInterval, mean_intervals
 from mubench.record.check import Checked
 from mubench.record.flags import Flag
 from mubench.record.measures import MEASURES
 from mubench.task.spec import Task
+
+from .verdicts import Evidence, Judgement, groups, judge, least_gap_difference
+
+JUDGED = (
+    "gold_test_accuracy", "nothing_margin_distance", "nothing_activation_distance",
+)  # fmt: skip
+"""What verdicts rest on besides measures, as columns of the means over seeds."""
 
 
 class Standing(StrEnum):
@@ -70,19 +72,22 @@ class Entry:
     """Measure to case to mean over seeds, in the measure's unit; empty if every run failed."""
     intervals: Mapping[str, MeanInterval]
     """Measure to mean over cases, in the measure's unit; empty if every run failed."""
+    judgement: Judgement | None = None
+    """What is shown of the entry. None if cases are missing, or too few to show anything."""
+    group: str = ""
+    """Letters of a ranked entry; two entries that share a letter cannot be told apart."""
     notes: tuple[str, ...] = ()
     """What readers must know, in a few words per note."""
     rank: int | None = None
-    """The rank from 1, which entries may share; None for an entry that is not ranked."""
+    """The place from 1 among the entries that pass; None for all others."""
     is_provisional: bool = False
     """True if cases or seeds are missing, and no run failed or went over budget. Controls can be
     provisional too."""
 
     @property
-    def passes_sample_test(self) -> bool:
-        """True if the label gain does not lie below zero with the whole interval."""
-        gain = self.intervals.get("label_gain")
-        return gain is not None and not gain.is_below_zero
+    def passes(self) -> bool:
+        """True if the entry is better than doing nothing and keeps the model."""
+        return self.judgement is not None and self.judgement.passes
 
     @property
     def access(self) -> str:
@@ -132,6 +137,8 @@ class TaskBoard:
     """Case to metric to the value of each gold against the other golds, in the metric's unit."""
     floor_intervals: Mapping[str, MeanInterval]
     """Metric to the mean over cases of the mean over golds, in the metric's unit."""
+    least_difference: float | None
+    """The least difference between two ranked entries that could have been told, in gap closed."""
 
     @property
     def all_easy_rates(self) -> dict[str, float]:
@@ -174,7 +181,7 @@ def build(checked: Sequence[Checked], tasks: Iterable[Task]) -> list[TaskBoard]:
     by_entry: dict[str, dict[str, list[Checked]]] = defaultdict(lambda: defaultdict(list))
     for one, label in zip(checked, labels, strict=True):
         by_entry[one.record.task][label].append(one)
-    means = _case_means(checked, labels)
+    means = _case_means(checked, labels, _nothing(checked))
     boards = []
     for task in sorted(tasks, key=lambda task: (len(task.forget.sizes) > 1, task.id)):
         entries = [
@@ -183,7 +190,11 @@ def build(checked: Sequence[Checked], tasks: Iterable[Task]) -> list[TaskBoard]:
         ]
         if entries:
             own = [one for records in by_entry[task.id].values() for one in records]
-            boards.append(TaskBoard(task, _ranked(entries), *_floor(own)))
+            floor, floor_intervals = _floor(own)
+            evidence = _evidence(task, entries, floor)
+            ranked = _ranked(entries, evidence)
+            least = least_gap_difference([evidence[e.label] for e in ranked if e.rank])
+            boards.append(TaskBoard(task, ranked, floor, floor_intervals, least))
     return boards
 
 
@@ -233,14 +244,43 @@ def _flat(parameters: Mapping[str, Any], group: str = "") -> dict[str, Any]:
     return flat
 
 
+def _nothing(checked: Sequence[Checked]) -> dict[tuple[str, str, int], Mapping[str, float]]:
+    """(task, case, seed of the original) to the metrics of doing nothing.
+
+    Records from before originals were scored do not have them. A control that returns the original
+    stands in, because it is scored alike.
+    """
+    found: dict[tuple[str, str, int], Mapping[str, float]] = {}
+    for one in checked:
+        record = one.record
+        is_nothing = record.control and Flag.NO_OP in record.flags
+        if values := one.nothing or (one.values if is_nothing else {}):
+            found[record.task, record.case, record.original_seed] = values
+    return found
+
+
 def _case_means(
-    checked: Sequence[Checked], labels: Sequence[str]
+    checked: Sequence[Checked],
+    labels: Sequence[str],
+    nothing: Mapping[tuple[str, str, int], Mapping[str, float]],
 ) -> dict[tuple[str, str], pd.DataFrame]:
-    """(task, label) to a frame with a row per case and a column per measure, mean over seeds."""
+    """(task, label) to a frame with a row per case, mean over seeds.
+
+    The columns are the measures and `JUDGED`.
+    """
+
+    def numbers(one: Checked) -> list[float]:
+        record = one.record
+        start = nothing.get((record.task, record.case, record.original_seed), {})
+        judged = [
+            one.values["gold_test_accuracy"],
+            start.get("margin_distance", np.nan),
+            start.get("activation_distance", np.nan),
+        ]
+        return [*(one.values[name] for name in MEASURES), *judged]
+
     measured = [(one, label) for one, label in zip(checked, labels, strict=True) if one.values]
-    frame = pd.DataFrame(
-        [[one.values[name] for name in MEASURES] for one, _ in measured], columns=list(MEASURES)
-    )
+    frame = pd.DataFrame([numbers(one) for one, _ in measured], columns=[*MEASURES, *JUDGED])
     keys = pd.MultiIndex.from_tuples(
         [(one.record.task, label, one.record.case) for one, label in measured],
         names=["task", "label", "case"],
@@ -264,11 +304,11 @@ def _entry(task: Task, label: str, records: Sequence[Checked], means: pd.DataFra
             str(name): {str(case): float(value) for case, value in means[name].items()}
             for name in means
         },
-        intervals=mean_intervals(list(MEASURES), means.to_numpy()) if len(means) else {},
+        intervals=mean_intervals(list(MEASURES), means[list(MEASURES)].to_numpy())
+        if len(means)
+        else {},
     )
     notes = []
-    if entry.intervals and not entry.passes_sample_test:
-        notes.append("fails the sample test")
     standing = Standing.RANKED
     wanted = task.measure.seeds
     if entry.num_cases < task.num_cases:
@@ -299,32 +339,66 @@ def _entry(task: Task, label: str, records: Sequence[Checked], means: pd.DataFra
     return replace(entry, standing=standing, notes=tuple(notes), is_provisional=is_provisional)
 
 
-def _ranked(entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    """The entries in the order of the page, with ranks."""
+def _evidence(
+    task: Task, entries: Iterable[Entry], floor: Mapping[str, Mapping[str, Sequence[float]]]
+) -> dict[str, Evidence]:
+    """Label to what a verdict rests on, of the entries that have all cases of the task."""
+    found = {}
+    for entry in entries:
+        cases = sorted(entry.case_means.get("margin_distance", {}))
+        columns = {
+            name: np.array([entry.case_means[name][case] for case in cases])
+            for name in ("margin_distance", "activation_distance", "test_accuracy", *JUDGED)
+            if cases
+        }
+        has_floor = all("margin_distance" in floor.get(case, {}) for case in cases)
+        if len(cases) < task.num_cases or not has_floor:
+            continue
+        if not np.isfinite(columns["nothing_margin_distance"]).all():
+            continue
+        found[entry.label] = Evidence(
+            margin_C=columns["margin_distance"],
+            activation_C=columns["activation_distance"],
+            lost_accuracy_C=columns["gold_test_accuracy"] - columns["test_accuracy"],
+            nothing_margin_C=columns["nothing_margin_distance"],
+            nothing_activation_C=columns["nothing_activation_distance"],
+            floor_margin_C=np.array([np.mean(floor[case]["margin_distance"]) for case in cases]),
+        )
+    return found
+
+
+def _ranked(entries: Iterable[Entry], evidence: Mapping[str, Evidence]) -> tuple[Entry, ...]:
+    """The entries in the order of the page, with verdicts, ranks and letters."""
+    entries = list(entries)
+    judged: dict[str, Judgement] = {}
+    for is_control in (False, True):
+        family = [entry.label for entry in entries if entry.is_control is is_control]
+        judged |= judge({label: evidence[label] for label in family if label in evidence})
 
     def order(entry: Entry) -> tuple[Any, ...]:
+        judgement = judged.get(entry.label)
         delta = entry.intervals["delta"].mean if entry.intervals else float("inf")
-        group = list(Standing).index(entry.standing)
-        return group, not entry.passes_sample_test, delta, entry.label
+        place = judgement.order if judgement else (2, 0.0)
+        return list(Standing).index(entry.standing), *place, delta, entry.label
 
-    out: list[Entry] = []
-    leader: Entry | None = None
-    for position, entry in enumerate(sorted(entries, key=order), 1):
-        if entry.standing is not Standing.RANKED:
-            out.append(entry)
-            continue
-        if leader is None or not _shares_rank(leader, entry):
-            leader = entry = replace(entry, rank=position)
-        out.append(replace(entry, rank=leader.rank))
-    return tuple(out)
+    out = [_with_judgement(entry, judged.get(entry.label)) for entry in sorted(entries, key=order)]
+    passing = [one for one in out if one.standing is Standing.RANKED and one.passes]
+    letters = groups({one.label: evidence[one.label].margin_C for one in passing})
+    ranks = {one.label: number for number, one in enumerate(passing, 1)}
+    return tuple(
+        replace(one, rank=ranks.get(one.label), group=letters.get(one.label, "")) for one in out
+    )
 
 
-def _shares_rank(leader: Entry, entry: Entry) -> bool:
-    """True if an entry cannot be told apart from the leader of a rank before it."""
-    if leader.passes_sample_test != entry.passes_sample_test:
-        return False
-    difference = paired_interval(entry.case_means["delta"], leader.case_means["delta"])
-    return not difference.excludes_zero
+def _with_judgement(entry: Entry, judgement: Judgement | None) -> Entry:
+    if judgement is None:
+        return entry
+    notes = list(entry.notes)
+    if not judgement.keeps_model:
+        notes.insert(0, "loses test accuracy")
+    if judgement.p_activation_worse < SIGNIFICANCE:
+        notes.insert(0, "worse than nothing in activation distance")
+    return replace(entry, judgement=judgement, notes=tuple(notes))
 
 
 def _floor(

@@ -100,7 +100,7 @@ def _rerun(results: Path, checked: "Sequence[Checked]", count: int, device: str)
         for record in choose(results, checked, count):
             file = ResultsFolder.file(record)
             library = load(record.task, device)
-            build_missing(library, [library.loaded.case(record.case)])
+            build_missing(library, [library.loaded.case(record.case)], [record.seed])
             say(f"measuring again: {file}")
             try:
                 lines = remeasure(results, record, library, isolation)

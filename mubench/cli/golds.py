@@ -23,7 +23,7 @@ def gold() -> None:
 @CASE
 @DEVICE
 def build(task_name: str, case_ids: tuple[str, ...], device: str) -> None:
-    """Trains the original and the golds that are missing, of the named cases or of all."""
+    """Trains the originals and the golds that are missing, of the named cases or of all."""
     library = load(task_name, device)
     build_missing(library, chosen_cases(library.loaded, case_ids))
 
@@ -40,7 +40,7 @@ def list_golds(task_name: str) -> None:
         entry = library.model_entry(ref)
         seconds = f"{entry.provenance['seconds']:.0f}" if entry else ""
         forget = test = ""
-        readout = library.cached_readout(ref)
+        readout = library.cached_readout(ref, ref.case) if ref.case else None
         if readout:
             forget = f"{100 * readout.readout.forget_right_N.mean():.1f}"
             test = f"{100 * readout.readout.test_right_M.mean():.1f}"
@@ -75,7 +75,7 @@ def verify(task_name: str, case_ids: tuple[str, ...]) -> None:
 @CASE
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
 def export(task_name: str, case_ids: tuple[str, ...], path: Path) -> None:
-    """Writes the original's weights and the golds' readouts as one file."""
+    """Writes the originals' weights and the readouts of golds as one file."""
     from mubench.gold.bundle import export_bundle
 
     library = load(task_name, "cpu")

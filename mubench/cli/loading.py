@@ -1,6 +1,6 @@
 """Loading a task for a command, and training the models that the command needs."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -39,14 +39,22 @@ def chosen_cases(loaded: "LoadedTask", case_ids: Sequence[str]) -> "Sequence[Cas
         return [loaded.case(case_id) for case_id in case_ids] if case_ids else loaded.cases
 
 
-def build_missing(library: "GoldLibrary", cases: "Sequence[Case]") -> None:
-    """Trains what is missing; a training that fails ends the command with a message."""
+def build_missing(
+    library: "GoldLibrary", cases: "Sequence[Case]", seeds: Collection[int] | None = None
+) -> None:
+    """Trains what is missing; a training that fails ends the command with a message.
+
+    Args:
+        library: where the models are kept.
+        cases: that are to be measured.
+        seeds: of the method's runs. None: any, so all originals are trained.
+    """
     from mubench._util.workers import WorkerLost
     from mubench.gold.build import build_missing
     from mubench.training.loop import Diverged
 
     try:
-        build_missing(library, cases)
+        build_missing(library, cases, seeds)
     except Diverged as error:
         task_id = library.loaded.task.id
         raise click.ClickException(f"training {task_id} diverged: {error}") from None

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 @SETTINGS
 @click.option("--format", "output", type=click.Choice(["table", "json", "csv"]), default="table",
               show_default=True, help="json: one record per line.")  # fmt: skip
+@click.option("--wide", is_flag=True, help="A table of all measures, wider than 80 columns.")
 @DEVICE
 @OUT
 @click.option("--again", is_flag=True, help="Measure even what this code has measured before.")
@@ -52,6 +53,7 @@ def run(
     seeds: tuple[int, ...],
     settings: tuple[str, ...],
     output: str,
+    wide: bool,
     device: str,
     out: Path,
     again: bool,
@@ -83,7 +85,7 @@ def run(
     cases = chosen_cases(loaded, case_ids)
     if not case_ids and which_cases == "first":
         cases = cases[:1]
-    build_missing(library, cases)
+    build_missing(library, cases, seeds)
 
     from mubench.record.folder import ResultsFolder
     from mubench.run.cell import Cell, measure
@@ -107,7 +109,7 @@ def run(
         note = results.write_note(measured.record, measured.trace)
         if measured.record.status != "ok":
             say(f"{cell.label}: {measured.record.status}: {measured.record.error} ({note})")
-    print_records(loaded, done, output)
+    print_records(loaded, done, output, wide)
     say(f"records: {out / loaded.task.name / method.name}")
     if any(measured.record.status != "ok" for measured in done):
         sys.exit(1)

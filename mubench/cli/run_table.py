@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from mubench._util.arrays import Floats
     from mubench.gold.loaded import LoadedTask
     from mubench.record.measures import Measure
     from mubench.record.schema import Record
@@ -19,13 +20,20 @@ CSV_FIELDS = ("task", "case", "method", "seed", "status", "error", "flags")
 COST_FIELDS = ("seconds", "retrain_seconds", "epochs_equivalent", "retrain_epochs_equivalent")
 
 
-def print_records(loaded: "LoadedTask", done: "Sequence[Measurement]", output: str) -> None:
+WIDTH = 80
+"""Columns of the narrowest terminal in use, in which the short table fits."""
+
+
+def print_records(
+    loaded: "LoadedTask", done: "Sequence[Measurement]", output: str, wide: bool = False
+) -> None:
     """Prints records on stdout.
 
     Args:
         loaded: the task of the records.
         done: the records, in the order of the runs.
         output: `table`, `csv` with one row per record, or `json` with one line per record.
+        wide: True for a table of more measures than fit into 80 columns.
     """
     records = [measured.record for measured in done]
     if output == "json":
@@ -34,7 +42,7 @@ def print_records(loaded: "LoadedTask", done: "Sequence[Measurement]", output: s
     elif output == "csv":
         click.echo(csv_text(records), nl=False)
     else:
-        click.echo(table_text(records))
+        click.echo(table_text(records, wide))
         click.echo(_still_needed(loaded, records))
 
 
@@ -52,34 +60,106 @@ def csv_text(records: "Sequence[Record]") -> str:
     return text.getvalue()
 
 
-def table_text(records: "Sequence[Record]") -> str:
-    """The table of records, and below it what the numbers are of.
+def table_text(records: "Sequence[Record]", wide: bool = False) -> str:
+    """The table of records, then what it shows, then what the numbers are of.
 
-    One row per record; after the first record of a case, a row of the case's floor.
+    Per case, one row per record, and then what doing nothing and another gold score there.
+
+    Args:
+        records: in the order of the runs.
+        wide: True for more measures than fit into 80 columns.
     """
     from mubench._util.tables import plain
     from mubench.record.measures import Place, shown_in, stated_values
 
-    measures = shown_in(Place.RUN)
+    measures = shown_in(Place.RUN_WIDE if wide else Place.RUN)
     rows: list[list[str]] = []
-    cases_with_floor: set[str] = set()
-    for record in records:
-        name = f"{record.method} (seed {record.seed})"
-        if record.cost and record.metrics:
-            values = stated_values(record.metrics, record.cost)
-            note = " ".join(record.flags)
-        else:
-            values, note = {}, f"{record.status}: {record.error}"
-        rows.append([record.case, name, *_cells(measures, values), note])
-        if record.floor and record.case not in cases_with_floor:
-            cases_with_floor.add(record.case)
-            values = stated_values(record.floor) | {"retrain_share": 1.0}
-            rows.append([record.case, "floor: gold against golds", *_cells(measures, values), ""])
-    headers = ["case", "method", *(measure.heading for measure in measures), "note"]
-    lines = [plain(rows, headers, "ll" + "r" * len(measures) + "l")]
+    notes: list[str] = []
+    for case in dict.fromkeys(record.case for record in records):
+        own = [record for record in records if record.case == case]
+        rows.append([f"{case}:", *[""] * (len(measures) + 1)])
+        for record in own:
+            name = f"{record.method} ({record.seed})" if len(own) > 1 else record.method
+            values = stated_values(record.metrics, record.cost) if record.metrics else {}
+            rows.append([name, *_cells(measures, values), _gap_closed([record])])
+            words = [*record.flags] if record.metrics else [f"{record.status}: {record.error}"]
+            notes += [f"{case}, seed {record.seed}: {word}" for word in words]
+        originals = {record.original_seed: record.nothing for record in own if record.nothing}
+        for seed, metrics in originals.items():
+            name = f"nothing ({seed})" if len(originals) > 1 else "nothing"
+            values = stated_values(metrics) | {"retrain_share": 0.0}
+            rows.append([name, *_cells(measures, values), "0"])
+        if floor := next((record.floor for record in own if record.floor), None):
+            values = stated_values(floor) | {"retrain_share": 1.0}
+            rows.append(["another gold", *_cells(measures, values), "1"])
+    headers = ["", *(measure.heading for measure in measures), "gap closed"]
+    lines = [plain(rows, headers, "l" + "r" * (len(measures) + 1)), *notes]
     if scored := [record for record in records if record.metrics]:
-        lines += ["", _legend(scored, measures)]
+        lines += ["", _shown(scored), "", _legend(scored, measures)]
     return "\n".join(lines)
+
+
+def _gap_closed(records: "Sequence[Record]") -> str:
+    """The share of the gap from nothing to floor that records close, as text; empty if unknown."""
+    from mubench._util.hypotheses import ratio_of_means
+
+    gained, gaps = _margins(records)
+    if not len(gained):
+        return ""
+    ratio = ratio_of_means(gained, gaps)
+    return f"{ratio.value:.2f}" if ratio else "no gap"
+
+
+def _margins(records: "Sequence[Record]") -> "tuple[Floats, Floats]":
+    """What records gain on doing nothing in margin distance, and what there is to gain.
+
+    Returns:
+        Two arrays with one value per case, mean over seeds. Empty if a record lacks a score.
+    """
+    import numpy as np
+
+    name = "margin_distance"
+    scored = [r for r in records if all(name in m for m in (r.metrics, r.nothing, r.floor))]
+    if len(scored) < len(records):
+        return np.empty(0), np.empty(0)
+    by_case: dict[str, list[tuple[float, float]]] = {}
+    for record in scored:
+        nothing = record.nothing[name].value
+        gains = nothing - record.metrics[name].value, nothing - record.floor[name].value
+        by_case.setdefault(record.case, []).append(gains)
+    gained_C, gap_C = np.array([np.mean(each, axis=0) for each in by_case.values()]).T
+    return gained_C, gap_C
+
+
+def _shown(records: "Sequence[Record]") -> str:
+    """A sentence on how much of the gap from doing nothing to retraining the records close."""
+    from mubench._util.hypotheses import SIGNIFICANCE, ratio_of_means, sign_flip_p
+    from mubench._util.statistics import CASES_FOR_INTERVAL
+
+    gained_C, gap_C = _margins(records)
+    method, count = records[0].method, len(gained_C)
+    cases = records[0].case if count == 1 else f"{count} cases"
+    if not count:
+        return f"{method}: there is nothing to compare with, because the task has one gold."
+    ratio = ratio_of_means(gained_C, gap_C)
+    if ratio is None:
+        text = (
+            f"Doing nothing is as close to the golds as another gold on {cases}, which therefore "
+            "cannot tell methods apart."
+        )
+        return textwrap.fill(text, WIDTH)
+    interval = f" ({ratio.low:.2f} to {ratio.high:.2f})" if ratio.low is not None else ""
+    text = (
+        f"{method} closes {ratio.value:.2f}{interval} of the gap on {cases}; doing nothing closes "
+        "0, another gold 1."
+    )
+    if count < CASES_FOR_INTERVAL:
+        text += " So few cases show nothing of others."
+    else:
+        p = sign_flip_p(gained_C[:, None], "greater")[0]
+        verb = "is better" if p < SIGNIFICANCE else "is not shown to be better"
+        text += f" It {verb} than doing nothing (p {p:.3f})."
+    return textwrap.fill(text, WIDTH)
 
 
 def _cells(measures: "Sequence[Measure]", values: Mapping[str, float]) -> list[str]:
@@ -112,7 +192,7 @@ def _legend(records: "Sequence[Record]", measures: "Sequence[Measure]") -> str:
     for direction in ("lower", "higher"):
         headings = ", ".join(m.heading for m in measures if m.better == direction)
         sentences.append(f"{direction.capitalize()} is better: {headings}")
-    return "\n".join(textwrap.fill(sentence, 100) for sentence in sentences)
+    return "\n".join(textwrap.fill(sentence, WIDTH) for sentence in sentences)
 
 
 def _still_needed(loaded: "LoadedTask", records: "Sequence[Record]") -> str:

@@ -150,8 +150,8 @@ def _origin(name: str, version: str) -> str | None:
 
 
 def _copy(record: Record, results: ResultsFolder, staged: ResultsFolder) -> None:
-    """Copies a record, its readout and those of its golds, as far as they exist."""
-    for file in (results.record(record), results.readout(record), *results.golds(record)):
+    """Copies a record, its readout and those it was scored against, as far as they exist."""
+    for file in (results.record(record), results.readout(record), *results.references(record)):
         if file.is_file():
             write_atomic(staged / str(file.relative_to(results.root)), file.read_bytes())
 

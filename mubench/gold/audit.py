@@ -10,7 +10,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from mubench._util.hashing import derive_seed, sha256_of
+from mubench._util.hashing import sha256_of
 from mubench.task import data
 from mubench.task.data import Samples
 from mubench.training import loop
@@ -73,13 +73,13 @@ def find_defects(library: GoldLibrary, ref: ModelRef) -> list[str]:
         defects.append(f"{ref.label}: trained on {audit['forget_samples_seen']} samples of D_f")
     if untrained := audit["parameters_left_as_initialised"]:
         defects.append(f"{ref.label}: never trained {', '.join(untrained)}")
-    fresh = loaded.fresh(derive_seed("initialise", ref.seed))
+    fresh = loaded.fresh(ref.seed_for("initialise"))
     if _tensors_sha256(contiguous_tensors(fresh.state_dict())) != audit["initial_sha256"]:
         defects.append(f"{ref.label}: did not start from the fresh initialisation of its seed")
     if ref.case:
         forget, _ = loaded.split(ref.case)
         logits_NK = loop.predict(library.model(ref), forget, loaded.pipeline).cpu().numpy()
-        stored_NK = library.readout(ref).readout.forget_logits_NK
+        stored_NK = library.readout(ref, ref.case).readout.forget_logits_NK
         if not np.allclose(stored_NK, logits_NK, rtol=1e-3, atol=1e-3):
             defects.append(f"{ref.label}: its readout does not follow from its weights")
     return defects

@@ -6,7 +6,7 @@ Several missing models train as several processes.
 
 import queue
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +81,9 @@ class TrainJob:
         return time.perf_counter() - started
 
 
-def build_missing(library: GoldLibrary, cases: Sequence[Case]) -> None:
+def build_missing(
+    library: GoldLibrary, cases: Sequence[Case], seeds: Collection[int] | None = None
+) -> None:
     """Trains the models that measuring these cases needs and that are not cached.
 
     What is trained, and how long that should take, is said on stderr beforehand.
@@ -89,13 +91,14 @@ def build_missing(library: GoldLibrary, cases: Sequence[Case]) -> None:
     Args:
         library: where the models are kept.
         cases: that are to be measured.
+        seeds: of the method's runs. None: any, so all originals are trained.
 
     Raises:
         mubench.training.loop.Diverged: a recipe diverges.
         mubench._util.workers.WorkerLost: a process that trained was killed.
     """
     loaded, task_id = library.loaded, library.loaded.task.id
-    missing, total = library.missing(cases), len(library.needed(cases))
+    missing, total = library.missing(cases, seeds), len(library.needed(cases, seeds))
     if not missing:
         say(f"{task_id}: all {total} models are cached")
         return

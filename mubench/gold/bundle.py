@@ -1,4 +1,7 @@
-"""Bundles: the original's weights and the golds' readouts of some cases as one file, to be shared.
+"""Bundles: originals and readouts of some cases as one file, to be shared.
+
+A bundle has the weights of the originals, and the readouts of the golds. It also has the readouts
+of the originals, as far as they are cached, because "doing nothing" is scored in every record.
 
 Nothing in a bundle is believed. All of it is checked before anything is taken in:
 
@@ -45,11 +48,11 @@ MOST_BYTES = 4_000_000_000
 
 
 def export_bundle(library: GoldLibrary, cases: Sequence[Case], path: Path) -> int:
-    """Writes the original's weights and the golds' readouts of some cases as one file.
+    """Writes the weights of the originals and the readouts of some cases as one file.
 
     Args:
         library: where the models are kept.
-        cases: whose golds.
+        cases: whose readouts.
         path: the file to write.
 
     Returns:
@@ -65,11 +68,13 @@ def export_bundle(library: GoldLibrary, cases: Sequence[Case], path: Path) -> in
             f"not cached: {', '.join(ref.label for ref in absent)}; "
             f"`mubench gold build --task {loaded.task.name}` trains them"
         )
-    original, *golds = library.needed(cases)
-    wanted = [(MODELS, original.key)]
-    for ref in golds:
-        library.readout(ref)  # makes the readout if only the weights are cached
-        wanted.append((READOUTS, loaded.readout_key(ref)))
+    wanted = [(MODELS, ref.key) for ref in loaded.originals]
+    for case in cases:
+        for ref in loaded.golds(case):
+            library.readout(ref, case)  # makes the readout if only the weights are cached
+            wanted.append((READOUTS, loaded.readout_key(ref, case)))
+        keys = (loaded.readout_key(ref, case) for ref in loaded.originals)
+        wanted += [(READOUTS, key) for key in keys if store.holds(READOUTS, key)]
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bundle:
         for kind, key in wanted:
@@ -171,15 +176,15 @@ def _check_model(key: str, content: bytes, provenance: Mapping[str, Any]) -> Non
 
 
 def _check_readout(key: str, content: bytes, provenance: Mapping[str, Any]) -> None:
-    model = provenance.get("model")
-    if not isinstance(model, dict) or model.get("forget") is None:
-        raise DoesNotHold("it does not say of which gold it is")
+    model, forget = provenance.get("model"), provenance.get("forget")
+    if not isinstance(model, dict) or (model.get("forget", "") or forget) in ("", None):
+        raise DoesNotHold("it does not say of which model and which D_f it is")
     # Readouts made before they said so are of an installed task.
     cuts: set[tuple[Any, Any]] = {
         (task.data.name, task.data.holdout_share) for task in installed_tasks()
     }
     if "data" in provenance:
         cuts = {(str(provenance["data"]), provenance.get("holdout_share"))}
-    if key not in {readout_key(model, *cut) for cut in cuts}:
-        raise DoesNotHold("it is the readout of another gold than it says")
+    if key not in {readout_key(model, *cut, forget) for cut in cuts}:
+        raise DoesNotHold("it is the readout of another model than it says")
     parse_readout(content, "it")

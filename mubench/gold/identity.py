@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mubench._util.hashing import digest
+from mubench._util.hashing import derive_seed, digest
 from mubench.task.spec import Case, Task, spec_content
 
-FIRST_GOLD_SEED = 1  # because the original has seed 0
+FIRST_GOLD_SEED = 1  # because the first original has seed 0
 CODE_VERSION = 1  # raise it when the code would make other weights from the same identity
 
 
@@ -27,18 +27,35 @@ class ModelRef:
     @property
     def label(self) -> str:
         """What to call the model in a line."""
-        return f"gold {self.seed} of {self.case.id}" if self.case else "the original"
+        return f"gold {self.seed} of {self.case.id}" if self.case else f"original {self.seed}"
+
+    def seed_for(self, purpose: str) -> int:
+        """Seed of one part of the training, such as `initialise`.
+
+        A later original must not begin as the gold of the same seed does. Otherwise the two would
+        be more alike than two models of unrelated seeds.
+        """
+        if self.case is None and self.seed:
+            return derive_seed("original", purpose, self.seed)
+        return derive_seed(purpose, self.seed)
 
 
-def readout_key(model: Mapping[str, Any], data_name: str, holdout_share: float) -> str:
-    """Key of a gold's readout: the model, and what the model was read out on.
+def readout_key(
+    model: Mapping[str, Any], data_name: str, holdout_share: float, forget_sha256: str | None
+) -> str:
+    """Key of a model's readout: the model, and what the model was read out on.
 
     Args:
         model: the model's identity.
         data_name: the name of the data set, which keys the cut of the held-out images.
         holdout_share: the share of the held-out images that is not scored.
+        forget_sha256: identity of the D_f that an original was read out on. A gold is read out on
+            the D_f that it was trained without, which the gold's identity names.
     """
-    return digest({"model": model, "name": data_name, "holdout_share": holdout_share})
+    content = {"model": model, "name": data_name, "holdout_share": holdout_share}
+    if model["forget"] is None:
+        content["forget"] = forget_sha256
+    return digest(content)
 
 
 def identity(

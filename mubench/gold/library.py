@@ -1,13 +1,13 @@
-"""The library of a task's models: its original and its golds, each under a key of its own.
+"""The library of a task's models: its originals and its golds, each under a key of its own.
 
-The original is trained on D. A gold is trained from a fresh initialisation on D_r, with the same
+An original is trained on D. A gold is trained from a fresh initialisation on D_r, with the same
 recipe. A model lies in the cache under the hash of everything that determines its weights. So a
 change of wording never retrains, and a change of recipe always does.
 
-Scoring needs a gold's readout only, and a method needs the original's weights only.
+Scoring needs the readouts of golds only, and a method needs an original's weights only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import safetensors.torch
@@ -29,7 +29,7 @@ WEIGHTS, READOUT, STATE = "weights.safetensors", "readout.npz", "state"
 
 
 class GoldLibrary:
-    """The original and the golds of one task, as far as they are in a cache."""
+    """The originals and the golds of one task, as far as they are in a cache."""
 
     def __init__(self, loaded: LoadedTask, store: Store):
         """A library over a cache.
@@ -41,34 +41,50 @@ class GoldLibrary:
         self.loaded = loaded
         self.store = store
 
-    def needed(self, cases: Sequence[Case]) -> list[ModelRef]:
-        """The models that measuring these cases needs, cached or not; the original first."""
-        loaded = self.loaded
-        return [loaded.original, *(ref for case in cases for ref in loaded.golds(case))]
+    def needed(self, cases: Sequence[Case], seeds: Collection[int] | None = None) -> list[ModelRef]:
+        """The models that measuring these cases needs, cached or not; the originals first.
 
-    def missing(self, cases: Sequence[Case]) -> list[ModelRef]:
-        """The models that measuring these cases needs and that are not cached."""
-        return [ref for ref in self.needed(cases) if not self.is_ready(ref)]
+        Args:
+            cases: that are to be measured.
+            seeds: of the method's runs. None: any, so all originals are needed.
+        """
+        loaded = self.loaded
+        starts = {loaded.original(case, seed) for case in cases for seed in seeds or ()}
+        originals = [ref for ref in loaded.originals if seeds is None or ref in starts]
+        return [*originals, *(ref for case in cases for ref in loaded.golds(case))]
+
+    def missing(
+        self, cases: Sequence[Case], seeds: Collection[int] | None = None
+    ) -> list[ModelRef]:
+        """The models that measuring these cases needs and that are not cached.
+
+        Args:
+            cases: that are to be measured.
+            seeds: of the method's runs. None: any.
+        """
+        return [ref for ref in self.needed(cases, seeds) if not self.is_ready(ref)]
 
     def is_ready(self, ref: ModelRef) -> bool:
         """True if what measuring needs of a model is cached and whole.
 
         A damaged entry is reported and removed.
         """
-        return self.cached_readout(ref) is not None or self.model_entry(ref) is not None
+        has_readout = ref.case is not None and self.cached_readout(ref, ref.case) is not None
+        return has_readout or self.model_entry(ref) is not None
 
     def model_entry(self, ref: ModelRef) -> Entry | None:
         """The cache's entry of a model's weights: with their provenance, and the training's log."""
         return self.store.read(MODELS, ref.key)
 
-    def cached_readout(self, ref: ModelRef) -> StoredReadout | None:
-        """The readout of a gold if it is cached; None for the original."""
-        entry = self.store.read(READOUTS, self.loaded.readout_key(ref)) if ref.case else None
-        return StoredReadout(entry.content(READOUT), ref.label) if entry else None
+    def cached_readout(self, ref: ModelRef, case: Case) -> StoredReadout | None:
+        """The readout of a model on a case, if it is cached.
 
-    def original(self) -> nn.Module:
-        """A copy of the original, in eval mode on the device; must be cached."""
-        return self.model(self.loaded.original)
+        Args:
+            ref: an original, or a gold of the case.
+            case: whose D_f and D_r the model was read out on.
+        """
+        entry = self.store.read(READOUTS, self.loaded.readout_key(ref, case))
+        return StoredReadout(entry.content(READOUT), ref.label) if entry else None
 
     def model(self, ref: ModelRef) -> nn.Module:
         """A copy of a model, in eval mode on the device; must be cached."""
@@ -76,24 +92,30 @@ class GoldLibrary:
         model.load_state_dict(safetensors.torch.load(self._entry(ref).content(WEIGHTS)))
         return model.to(memory_format=torch.channels_last).eval()
 
-    def training_log(self) -> tuple[EpochLog, ...]:
-        """The log of the original's training, one line per epoch; must be cached."""
-        log: list[dict[str, Any]] = self._entry(self.loaded.original).provenance["log"]
+    def training_log(self, ref: ModelRef) -> tuple[EpochLog, ...]:
+        """The log of a model's training, one line per epoch; must be cached."""
+        log: list[dict[str, Any]] = self._entry(ref).provenance["log"]
         return tuple(EpochLog(**line) for line in log)
 
-    def readout(self, ref: ModelRef) -> StoredReadout:
-        """The readout of a gold, made from the gold's weights if it is not cached."""
-        assert ref.case, "the original has no readout"
-        key = self.loaded.readout_key(ref)
+    def readout(self, ref: ModelRef, case: Case) -> StoredReadout:
+        """The readout of a model on a case, made from the model's weights if it is not cached.
+
+        Args:
+            ref: an original, or a gold of the case.
+            case: whose D_f and D_r the model is read out on.
+        """
+        assert ref.case in (None, case), "a gold is read out on its own case only"
+        key = self.loaded.readout_key(ref, case)
         with self.store.lock(READOUTS, key, f"the readout of {ref.label}"):
-            if stored := self.cached_readout(ref):
+            if stored := self.cached_readout(ref, case):
                 return stored
-            stored = StoredReadout.of(self.loaded.readout(self.model(ref), ref.case), ref.label)
+            stored = StoredReadout.of(self.loaded.readout(self.model(ref), case), ref.label)
             data = self.loaded.task.data
             provenance = {
                 "model": ref.identity,
                 "seed": ref.seed,
-                "case": ref.case.id,
+                "case": case.id,
+                "forget": self.loaded.forget_sha256(case),
                 "data": data.name,
                 "holdout_share": data.holdout_share,
             }
@@ -102,7 +124,7 @@ class GoldLibrary:
 
     def readouts(self, case: Case) -> list[StoredReadout]:
         """The readouts of a case's golds, in the order of `LoadedTask.golds`."""
-        return [self.readout(ref) for ref in self.loaded.golds(case)]
+        return [self.readout(ref, case) for ref in self.loaded.golds(case)]
 
     def _entry(self, ref: ModelRef) -> Entry:
         entry = self.model_entry(ref)

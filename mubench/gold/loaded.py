@@ -98,9 +98,18 @@ class LoadedTask:
         return self.architecture.fresh(seed, self.device)
 
     @cached_property
-    def original(self) -> ModelRef:
-        """The original, shared by all cases."""
-        return self.ref(0, None)
+    def originals(self) -> tuple[ModelRef, ...]:
+        """The originals, shared by all cases."""
+        return tuple(self.ref(seed, None) for seed in range(self.task.measure.originals))
+
+    def original(self, case: Case, seed: int) -> ModelRef:
+        """The original that a cell starts from.
+
+        Args:
+            case: of the cell.
+            seed: of the method's run.
+        """
+        return self.originals[self.task.original_seed(self.cases.index(case), seed)]
 
     def golds(self, case: Case) -> tuple[ModelRef, ...]:
         """The golds of a case."""
@@ -117,10 +126,11 @@ class LoadedTask:
         forget = self.forget_sha256(case) if case else None
         return ModelRef(seed, case, identity(self.task, self.data.fingerprint, forget, seed))
 
-    def readout_key(self, ref: ModelRef) -> str:
-        """Key of a gold's readout: the model, and what the model was read out on."""
-        assert ref.case
-        return readout_key(ref.identity, self.task.data.name, self.task.data.holdout_share)
+    def readout_key(self, ref: ModelRef, case: Case) -> str:
+        """Key of a model's readout on a case: the model, and what the model was read out on."""
+        spec = self.task.data
+        forget = self.forget_sha256(case)
+        return readout_key(ref.identity, spec.name, spec.holdout_share, forget)
 
     def retrain_steps(self, case: Case | None = None) -> int:
         """Steps of a whole training on D_r of a case, or on D if no case is given."""

@@ -8,7 +8,6 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from mubench._util.hashing import derive_seed
 from mubench.training import loop
 from mubench.training.loop import EpochLog, Step, TrainState
 from mubench.training.networks import contiguous_tensors
@@ -38,13 +37,13 @@ def train(
         if library.model_entry(ref) is None:
             _train(library, ref, on_step)
     if ref.case:
-        library.readout(ref)
+        library.readout(ref, ref.case)
 
 
 def _train(library: GoldLibrary, ref: ModelRef, on_step: Callable[[Step], None] | None) -> None:
     loaded, store = library.loaded, library.store
     samples = loaded.split(ref.case)[1] if ref.case else loaded.train
-    model = loaded.fresh(derive_seed("initialise", ref.seed))
+    model = loaded.fresh(ref.seed_for("initialise"))
     initial = contiguous_tensors(model.state_dict())
     checkpoint = store.read(CHECKPOINTS, ref.key)
     resume = (
@@ -67,7 +66,7 @@ def _train(library: GoldLibrary, ref: ModelRef, on_step: Callable[[Step], None] 
         samples,
         loaded.task.train,
         loaded.pipeline,
-        seed=derive_seed("train", ref.seed),
+        seed=ref.seed_for("train"),
         on_step=on_step,
         resume=resume,
         on_epoch=save,

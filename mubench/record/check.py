@@ -34,6 +34,12 @@ from .rules import FullRecheck, TaskRules, compare_all
 from .schema import GoldReference, Record
 from .stacked import StackedReadouts, floor_values, recompute
 
+TELLING = ("margin_distance", "activation_distance", "test_accuracy")
+"""Scores by which two readouts are told to be of one original."""
+SAME_ORIGINAL = 0.01
+"""Most by which such a score of one original may differ between devices. Rounding moves a score by
+a tenth of this, another training by ten times as much."""
+
 CHUNK = 256
 """Most records that are computed together, so that memory stays small."""
 
@@ -55,6 +61,11 @@ class Checked:
     floor: Mapping[str, tuple[float, ...]]
     """Metric name to what each gold scores against the others, in the metric's unit. Empty if the
     task has one gold."""
+    nothing: Mapping[str, float]
+    """The metrics of the original that the run started from, scored as if it were a method. Empty
+    for a run that failed, and for records from before originals were scored."""
+    margins_N: Floats | None
+    """Margins of the true class on D_f, (N,): see `stacked.margins`. None for a run that failed."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +136,8 @@ def read_results(
     rules = {task.id: TaskRules(task) for task in (installed_tasks() if tasks is None else tasks)}
     with _without_collecting():
         outcomes = _outcomes(folder, rules, thorough)
-    outcomes = sorted(_reject_odd_golds(outcomes), key=lambda outcome: outcome.file)
+    outcomes = _reject_odd_originals(_reject_odd_golds(outcomes))
+    outcomes = sorted(outcomes, key=lambda outcome: outcome.file)
     return Results(
         tuple(outcome for outcome in outcomes if isinstance(outcome, Checked)),
         tuple(outcome for outcome in outcomes if isinstance(outcome, Rejected)),
@@ -169,7 +181,7 @@ def _outcomes(
             key = record.task, record.golds, is_thorough
             by_golds[key].append(_Found(path, file, record))
         else:
-            outcomes.append(Checked(file, record, {}, {}, {}))
+            outcomes.append(Checked(file, record, {}, {}, {}, {}, None))
     for (*_, is_thorough), records in by_golds.items():
         outcomes += _check_numbers(results, records, rules[records[0].record.task], is_thorough)
     return outcomes
@@ -195,6 +207,7 @@ def _check_numbers(
     except DoesNotHold as error:
         yield from (Rejected(found.file, str(error)) for found in records)
         return
+    originals = _Originals(results, golds)
     for start in range(0, len(records), CHUNK):
         whole: list[_Found] = []
         readouts: list[Arrays] = []
@@ -209,20 +222,50 @@ def _check_numbers(
                 readouts.append(readout)
         if not whole:
             continue
-        computed = recompute(StackedReadouts.of(readouts), golds.models)
-        values, stderrs = (_rows(part, len(whole)) for part in computed)
-        for found, own, own_stderrs in zip(whole, values, stderrs, strict=True):
+        models = StackedReadouts.of(readouts)
+        values, stderrs = (_rows(part, len(whole)) for part in recompute(models, golds.models))
+        for found, own, own_stderrs, margins_N in zip(
+            whole, values, stderrs, models.margins_RN, strict=True
+        ):
             record = found.record
             try:
+                nothing = originals.values(record)
                 compare_all("", record.metrics, own)
                 compare_all("floor ", record.floor, golds.floor_means)
+                compare_all("nothing ", record.nothing, nothing)
                 cost = rules.check_cost(record, golds.num_forget, golds.models.retain_total)
                 if referee:
                     referee.check(record, readout_beside(found.path).read_bytes())
             except DoesNotHold as error:
                 yield Rejected(found.file, str(error))
             else:
-                yield Checked(found.file, record, own | cost, own_stderrs, golds.floor)
+                yield Checked(
+                    found.file, record, own | cost, own_stderrs, golds.floor, nothing, margins_N
+                )
+
+
+class _Originals:
+    """What doing nothing scores on a case, computed once for each original."""
+
+    def __init__(self, results: ResultsFolder, golds: _Golds):
+        self._results = results
+        self._golds = golds
+        self._values: dict[str, dict[str, float]] = {}
+
+    def values(self, record: Record) -> dict[str, float]:
+        """The metrics of the original that a record started from, by name.
+
+        Raises:
+            DoesNotHold: the original's readout is missing, or another than the record states.
+        """
+        sha256 = record.nothing_readout_sha256
+        if sha256 is None:  # a record from before originals were scored
+            return {}
+        if sha256 not in self._values:
+            readout = _read_readout(self._results.original(record), sha256, self._golds.sample)
+            computed, _ = recompute(StackedReadouts.of([readout]), self._golds.models)
+            self._values[sha256] = _rows(computed, 1)[0]
+        return self._values[sha256]
 
 
 def _rows(columns: Mapping[str, Floats], num_rows: int) -> list[dict[str, float]]:
@@ -286,6 +329,34 @@ def _reject_odd_golds(outcomes: Sequence[Checked | Rejected]) -> list[Checked | 
         if isinstance(outcome, Checked)
         and outcome.values
         and reference(outcome) != usual[case(outcome)]
+        else outcome
+        for outcome in outcomes
+    ]
+
+
+def _reject_odd_originals(outcomes: Sequence[Checked | Rejected]) -> list[Checked | Rejected]:
+    """Rejects records whose original scores otherwise than in most records of that original.
+
+    Otherwise an entry that starts from a worse original would close more of the gap. Devices round
+    differently, so scores may differ by as much as that moves them.
+    """
+    groups: dict[tuple[str, str, int], list[Checked]] = defaultdict(list)
+    for outcome in outcomes:
+        if isinstance(outcome, Checked) and outcome.nothing:
+            record = outcome.record
+            groups[record.task, record.case, record.original_seed].append(outcome)
+    odd: dict[str, int] = {}
+    for (*_, seed), group in groups.items():
+        scores_CM = np.array([[one.nothing[name] for name in TELLING] for one in group])
+        is_odd_C = (np.abs(scores_CM - np.median(scores_CM, axis=0)) > SAME_ORIGINAL).any(axis=1)
+        odd |= {one.file: seed for one, is_odd in zip(group, is_odd_C, strict=True) if is_odd}
+    return [
+        Rejected(
+            outcome.file,
+            f"its original {odd[outcome.file]} scores otherwise than in most records of "
+            f"{outcome.record.case}",
+        )
+        if isinstance(outcome, Checked) and outcome.file in odd
         else outcome
         for outcome in outcomes
     ]

@@ -3,8 +3,10 @@
     <task name>/<method>/<case>-seed<k>-<parameters>.json     a record
     <task name>/<method>/<case>-seed<k>-<parameters>.npz      the record's readout
     <task name>/golds/<key>.npz                               the readout of a gold
+    <task name>/originals/<case>-<sha256>.npz                 the readout of an original on a case
 
-Every metric of a record follows from the record's readout and from those of the golds.
+Every metric of a record follows from the record's readout and from those of the golds. What doing
+nothing scores follows from the original's readout and from those of the golds.
 """
 
 import stat
@@ -24,6 +26,8 @@ OURS = "mubench"
 """The distribution whose methods come with the harness."""
 GOLDS = "golds"
 """Name of the folder of golds beside the folders of a task's methods."""
+ORIGINALS = "originals"
+"""Name of the folder of originals beside the folders of a task's methods."""
 MOST_BYTES = 1_000_000_000
 """Most bytes of a record or a readout: a thousand times those of the largest task here."""
 SUPERSEDED = "superseded"
@@ -71,10 +75,28 @@ class ResultsFolder:
         """Where the readouts of a record's golds lie, in the record's order."""
         return [self.gold(record, gold) for gold in record.golds]
 
+    def original(self, record: Record) -> Path:
+        """Where the readout of the original that a record started from lies.
+
+        Its name holds its hash, because devices round differently and so give several readouts of
+        one original.
+        """
+        assert record.nothing_readout_sha256, "the record is from before originals were scored"
+        name = f"{record.case}-{record.nothing_readout_sha256[:16]}.npz"
+        return self.home(record).parent / ORIGINALS / name
+
+    def references(self, record: Record) -> list[Path]:
+        """Where the readouts lie that a record was scored against: its golds' and its original's.
+
+        A record from before originals were scored has none of its original.
+        """
+        has_original = record.nothing_readout_sha256 is not None
+        return [*self.golds(record), *([self.original(record)] if has_original else [])]
+
     def records(self) -> Iterator[Path]:
         """The JSON files that lie where records do."""
         for path in self.root.glob("*/*/*.json"):
-            if path.parent.name != GOLDS:
+            if path.parent.name not in (GOLDS, ORIGINALS):
                 yield path
 
     def records_with_parameters(self, head: RecordHead) -> Iterator[list[Path]]:

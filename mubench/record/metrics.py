@@ -81,6 +81,18 @@ def floor(golds: Sequence[Readout]) -> dict[str, Metric]:
     return {name: Metric(value=float(mean), count=pairs) for name, mean in means.items()}
 
 
+def energy_distance(runs: Sequence[Readout], golds: Sequence[Readout]) -> Metric:
+    """The energy distance between the margins of a method's runs on a case and of its golds.
+
+    Args:
+        runs: readouts of at least two runs of one method.
+        golds: readouts of at least two golds of the same case.
+    """
+    own = StackedReadouts.of([run.arrays for run in runs])
+    others = StackedReadouts.of([gold.arrays for gold in golds])
+    return Metric(value=stacked.energy_distance(own, others), count=own.right_RN.shape[1])
+
+
 def _accuracies(own: StackedReadouts, golds: StackedReadouts) -> dict[str, Metric]:
     """Accuracies of the model and the golds, and what follows from their gaps."""
     retain, total = float(own.accuracies_R3[0, 1]), own.retain_total
@@ -92,6 +104,10 @@ def _accuracies(own: StackedReadouts, golds: StackedReadouts) -> dict[str, Metri
         **{
             name: Metric(value=float(values_R[0]), count=counts[name])
             for name, values_R in stacked.gaps(own, golds).items()
+        },
+        **{
+            name: Metric(value=float(values_R[0]), count=num_forget)
+            for name, values_R in stacked.fair(own, golds).items()
         },
         "forget_accuracy": mean_metric(own.right_RN[0]),
         "retain_accuracy": Metric(value=retain, count=total, stderr=retain_stderr),

@@ -26,7 +26,7 @@ class TaskRules:
         self.spec_sha = task.spec_sha
         classes = task.forget.classes
         # Data that each user brings has class names that the spec does not know.
-        self.case_ids = None if isinstance(classes, int) else {c.id for c in task.cases(classes)}
+        self.case_ids = None if isinstance(classes, int) else [c.id for c in task.cases(classes)]
 
     def check(self, record: Record) -> None:
         """Checks that the record is of this task, as far as the record alone can tell.
@@ -44,12 +44,22 @@ class TaskRules:
             raise DoesNotHold(f"it was measured on other data than that of {task.id}")
         if self.case_ids is not None and record.case not in self.case_ids:
             raise DoesNotHold(f"it is of case {record.case}, which {task.id} does not have")
+        if self.case_ids is not None:
+            number = self.case_ids.index(record.case)
+            original = task.original_seed(number, record.seed)
+            if record.original_seed != original:
+                raise DoesNotHold(
+                    f"it started from original {record.original_seed}, and {record.case} with seed "
+                    f"{record.seed} starts from original {original}"
+                )
         if record.budget != measure.budget:
             raise DoesNotHold.mismatch("budget", record.budget, measure.budget)
         if record.status != "ok":
             if record.metrics or record.readout_sha256:
                 raise DoesNotHold(f"it has the status {record.status} and yet metrics")
             return
+        if not record.metrics:
+            raise DoesNotHold("it has the status ok and no metrics")
         if record.cost is None:
             raise DoesNotHold("it states no cost")
         if (count := len({gold.key for gold in record.golds})) != measure.golds:
@@ -105,6 +115,7 @@ class FullRecheck:
         """
         self.golds = [parse_readout(read_file(p), p.name) for p in results.golds(record)]
         self.floor = metrics.floor(self.golds)
+        self._results = results
 
     def check(self, record: Record, content: bytes) -> None:
         """Checks that a record of these golds states what its readout gives, no more and no less.
@@ -119,13 +130,20 @@ class FullRecheck:
         readout = parse_readout(content, "the file beside it")
         reports = {name: np.asarray(report) for name, report in record.reports.items()}
         scores = metrics.score(readout, self.golds, reports)
+        nothing: dict[str, Metric] = {}
+        if record.nothing_readout_sha256:
+            path = self._results.original(record)
+            nothing = metrics.score(parse_readout(read_file(path), path.name), self.golds)
         for prefix, stated, given in (
             ("", record.metrics, scores),
             ("floor ", record.floor, self.floor),
+            ("nothing ", record.nothing, nothing),
         ):
-            if odd := stated.keys() ^ given.keys():
-                raise DoesNotHold(f"it states other metrics than its readouts give: {sorted(odd)}")
+            if odd := stated.keys() - given.keys():
+                raise DoesNotHold(f"it states metrics that its readouts do not give: {sorted(odd)}")
             for name, metric in given.items():
+                if name not in stated:
+                    continue  # see `compare_all`
                 for part in Metric.model_fields:
                     compare(
                         f"{prefix}{name} {part}", getattr(stated[name], part), getattr(metric, part)
@@ -133,7 +151,10 @@ class FullRecheck:
 
 
 def compare_all(prefix: str, stated: Mapping[str, Metric], computed: Mapping[str, float]) -> None:
-    """Checks that each computed number is stated, and stated right.
+    """Checks that each computed number is stated right, if it is stated at all.
+
+    A record from before a metric existed does not state that metric. Nobody is misled by a number
+    that is not there, because readers use the computed ones.
 
     Args:
         prefix: what to put before a metric's name in a message.
@@ -141,12 +162,10 @@ def compare_all(prefix: str, stated: Mapping[str, Metric], computed: Mapping[str
         computed: metric name to the value that follows from the readouts.
 
     Raises:
-        DoesNotHold: a number is missing or another.
+        DoesNotHold: a number is another.
     """
     for name, value in computed.items():
-        if name not in stated:
-            raise DoesNotHold(f"it states no {prefix}{name}")
-        if stated[name].value != value:
+        if name in stated and stated[name].value != value:
             compare(prefix + name, stated[name].value, value)
 
 

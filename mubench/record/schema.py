@@ -152,6 +152,11 @@ class RecordHead(_Part):
     """Id of the forget set, such as `cat-100`."""
     forget_sha256: str
     """Identity of D_f by content."""
+    original_seed: Annotated[int, Ge(0)] = 0
+    """Seed of the original that the method started from: see `Task.original_seed`."""
+    original_key: str | None = None
+    """Hash of everything that determines the original's weights. None in records from before tasks
+    had several originals."""
     method: str
     """Name of the method."""
     distribution: str | None
@@ -210,6 +215,10 @@ class Record(RecordHead):
     """Every metric of the unlearned model; empty for a run that failed."""
     floor: dict[str, Metric] = {}
     """The golds scored against each other; empty when the task has a single gold."""
+    nothing: dict[str, Metric] = {}
+    """The original that the method started from, scored as if it were a method."""
+    nothing_readout_sha256: str | None = None
+    """SHA-256 of that original's readout as it lies beside the records."""
     golds: tuple[GoldReference, ...] = ()
     """The golds that the metrics are against."""
     readout_sha256: str | None = None

@@ -9,18 +9,24 @@ Shape suffixes: R models, G golds, N forget samples, M test samples, K classes.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TypeVar
 
 import numpy as np
-from scipy.special import rel_entr, softmax
+from scipy.special import logsumexp, rel_entr, softmax
 
-from mubench._util.arrays import Bools, Floats, Ints
+from mubench._util.arrays import Bools, Floats, Ints, Logits
 
 from .readout import Arrays
 
 T = TypeVar("T")
 
-BANDED = ("delta_signed", "activation_distance", "label_accuracy", "label_gain")
+MARGIN_LIMIT = 5.0
+"""Margins beyond this count as this. An output that is sure is not told from one that is surer."""
+
+BANDED = (
+    "delta_signed", "margin_distance", "activation_distance", "label_accuracy", "label_gain",
+)  # fmt: skip
 """Metrics whose standard error over samples is computed too."""
 
 
@@ -34,6 +40,8 @@ class StackedReadouts:
     """True where a model is right on D_f, (R, N)."""
     probs_RNK: Floats
     """Softmax outputs on D_f, (R, N, K)."""
+    margins_RN: Floats
+    """Margins of the true class on D_f, (R, N): see `margins`."""
     test_right_RM: Bools
     """True where a model is right on the test set, (R, M)."""
     accuracies_R3: Floats
@@ -55,6 +63,7 @@ class StackedReadouts:
             predictions_RN=predictions_RN,
             right_RN=right_RN,
             probs_RNK=softmax(logits_RNK.astype(np.float64), axis=2),
+            margins_RN=margins(logits_RNK, readouts[0]["forget_labels"]),
             test_right_RM=test_right_RM,
             accuracies_R3=np.stack(accuracies, axis=1),
             retain_total=int(readouts[0]["retain"][1]),
@@ -68,7 +77,8 @@ class StackedReadouts:
         index = list(rows)
         return StackedReadouts(
             self.predictions_RN[index], self.right_RN[index], self.probs_RNK[index],
-            self.test_right_RM[index], self.accuracies_R3[index], self.retain_total,
+            self.margins_RN[index], self.test_right_RM[index], self.accuracies_R3[index],
+            self.retain_total,
         )  # fmt: skip
 
 
@@ -107,6 +117,9 @@ def per_sample(models: StackedReadouts, golds: StackedReadouts) -> dict[str, Flo
     agrees_RN = (models.right_RN[:, None] == golds.right_RN).mean(axis=1)
     return {
         "delta_signed": 100 * (models.right_RN - gold_right_N),
+        "margin_distance": np.mean(
+            [np.abs(models.margins_RN - margins_N) for margins_N in golds.margins_RN], axis=0
+        ),
         "activation_distance": _over_golds(l2_distance, models, golds),
         "activation_distance_to_mean": l2_distance(models.probs_RNK, golds.probs_RNK.mean(axis=0)),
         "js_divergence": _over_golds(js_divergence, models, golds),
@@ -130,6 +143,7 @@ def recompute(
     ones_R = np.ones(len(models))
     values |= {
         **gaps(models, golds),
+        **fair(models, golds),
         "forget_accuracy": models.accuracies_R3[:, 0],
         "retain_accuracy": models.accuracies_R3[:, 1],
         "test_accuracy": models.accuracies_R3[:, 2],
@@ -159,6 +173,75 @@ def gaps(models: StackedReadouts, golds: StackedReadouts) -> dict[str, Floats]:
         "tow": np.prod(1 - gaps_RG3, axis=2).mean(axis=1),
         "avg_gap": gaps_RG3.mean(axis=(1, 2)),
     }
+
+
+def fair(models: StackedReadouts, golds: StackedReadouts) -> dict[str, Floats]:
+    """Distances to the golds less half the distance of the golds from each other.
+
+    This is the fair form of the continuous ranked probability score (Ferro 2014,
+    doi:10.1002/qj.2270). A plain distance rewards a model at the median of the golds, which is
+    nearer to each gold than another gold is. The fair score does not change that order for a
+    single run, but its expectation does not depend on the number of golds.
+
+    Returns:
+        `margin_distance_fair`, and `delta_fair` in percentage points, each (R,). Empty below two
+        golds, because the distance between golds is unknown.
+    """
+    if len(golds) < 2:
+        return {}
+    distances_R = np.mean(
+        [np.abs(models.margins_RN - one_N).mean(axis=1) for one_N in golds.margins_RN], axis=0
+    )
+    accuracy_R1, gold_accuracy_G1 = models.accuracies_R3[:, :1], golds.accuracies_R3[:, :1]
+    deltas_R = np.abs(accuracy_R1 - gold_accuracy_G1.T).mean(axis=1)
+    return {
+        "margin_distance_fair": distances_R - mean_distance(golds.margins_RN) / 2,
+        "delta_fair": 100 * (deltas_R - mean_distance(gold_accuracy_G1) / 2),
+    }
+
+
+def energy_distance(models: StackedReadouts, golds: StackedReadouts) -> float:
+    """The energy distance between the margins of a method's runs and those of the golds.
+
+    It is twice the mean distance of a run to a gold, less the mean distance between two runs, less
+    that between two golds. Its expectation is zero if runs and golds have one distribution on each
+    sample, and above zero otherwise. So retraining alone is best, and a median of golds is not.
+
+    Args:
+        models: at least two runs of one method on the case.
+        golds: at least two golds of the case.
+    """
+    across = np.abs(models.margins_RN[:, None] - golds.margins_RN).mean()
+    within = mean_distance(models.margins_RN) + mean_distance(golds.margins_RN)
+    return float(2 * across - within)
+
+
+def mean_distance(values_RN: Floats) -> float:
+    """The mean absolute difference between two different rows of at least two, (R, N)."""
+    pairs = combinations(values_RN, 2)
+    return float(np.mean([np.abs(one_N - other_N).mean() for one_N, other_N in pairs]))
+
+
+def margins(logits_RNK: Logits, labels_N: Ints) -> Floats:
+    """How sure models are of the true class: its logit less the logsumexp of all others, clipped.
+
+    This is the statistic of membership inference and of data attribution (Carlini et al. 2022,
+    arXiv:2112.03570; Georgiev et al. 2024, arXiv:2410.23232). Both clip nothing; see
+    `MARGIN_LIMIT`.
+
+    Args:
+        logits_RNK: outputs of R models on D_f, (R, N, K).
+        labels_N: the true classes, (N,).
+
+    Returns:
+        One margin per model and sample, (R, N), within `MARGIN_LIMIT` of zero.
+    """
+    logits_RNK = logits_RNK.astype(np.float64)
+    is_true_1NK = np.arange(logits_RNK.shape[2]) == labels_N[None, :, None]
+    others_RN = logsumexp(np.where(is_true_1NK, -np.inf, logits_RNK), axis=2)
+    true_RN = np.where(is_true_1NK, logits_RNK, 0.0).sum(axis=2)
+    clipped_RN: Floats = np.clip(true_RN - others_RN, -MARGIN_LIMIT, MARGIN_LIMIT)
+    return clipped_RN
 
 
 def balanced(easy_RN: Bools, gold_right_GN: Bools) -> Floats | None:

@@ -109,25 +109,30 @@ def measure(
     head = head_of(library.loaded, cell)
     if not again and not save_weights and (found := results.earlier(head)):
         return Measurement(found, results.record(head), reused=True)
+    loaded = library.loaded
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
     outcome, retrain_seconds = _run(library, cell, head, isolation)
     if outcome.printed:
         sys.stderr.write(outcome.printed.removesuffix("\n") + "\n")
-    unlearned = _accept(library.loaded, outcome)
-    cost = _cost(library.loaded, cell.case, outcome, retrain_seconds)
+    unlearned = _accept(loaded, outcome)
+    cost = _cost(loaded, cell.case, outcome, retrain_seconds)
     flags = outcome.flags + (Flag.OVER_BUDGET,) * cost.is_over(head.budget)
     scored: dict[str, Any] = {"flags": flags}
     stored: StoredReadout | None = None
+    nothing: StoredReadout | None = None
     golds: Sequence[StoredReadout] = ()
     if unlearned is not None:
         try:
-            readout = library.loaded.readout(unlearned, cell.case)
+            readout = loaded.readout(unlearned, cell.case)
         except loop.Diverged as error:  # finite weights can give infinite outputs
             outcome.status, outcome.error = "diverged", str(error)
         else:
             stored = StoredReadout.of(readout, "the readout of the unlearned model")
             golds = library.readouts(cell.case)
-            scored = _score(library, cell.case, unlearned, stored, golds, outcome.reports, flags)
+            nothing = library.readout(loaded.original(cell.case, cell.seed), cell.case)
+            scored = _score(
+                library, cell, unlearned, stored, golds, nothing, outcome.reports, flags
+            )
             if save_weights:
                 content = safetensors.torch.save(contiguous_tensors(unlearned.state_dict()))
                 write_atomic(save_weights, content)
@@ -142,6 +147,8 @@ def measure(
     )
     for path, gold in zip(results.golds(record), golds, strict=True):
         write_atomic(path, gold.content)
+    if nothing:
+        write_atomic(results.original(record), nothing.content)
     path = results.write(record, stored.content if stored else None)
     return Measurement(record, path, reused=False, trace=outcome.trace)
 
@@ -161,6 +168,8 @@ def head_of(loaded: LoadedTask, cell: Cell, threads: int | None = None) -> Recor
         data_fingerprint=loaded.data.fingerprint,
         case=cell.case.id,
         forget_sha256=loaded.forget_sha256(cell.case),
+        original_seed=loaded.original(cell.case, cell.seed).seed,
+        original_key=loaded.original(cell.case, cell.seed).key,
         method=method.name,
         distribution=method.distribution,
         distribution_version=method.distribution_version,
@@ -230,23 +239,25 @@ class _Printed(io.StringIO):
 
 def _inputs(library: GoldLibrary, cell: Cell) -> MethodInputs:
     loaded, requires = library.loaded, cell.method.requires
+    original = loaded.original(cell.case, cell.seed)
     forget, retain = loaded.split(cell.case)
     access: dict[str, Any] = {"forget": forget, "retain": retain}
     if "holdout" in requires:  # a copy, as the others are, so that the next method gets it whole
         access["holdout"] = loaded.holdout[torch.arange(len(loaded.holdout))]
     if "training_log" in requires:
-        access["training_log"] = library.training_log()
+        access["training_log"] = library.training_log(original)
     if GOLD_LABELS in requires:
         access[GOLD_LABELS] = _gold_labels(library, cell.case)
     return MethodInputs(
-        original=library.original().state_dict(),
+        original=library.model(original).state_dict(),
         access={name: access[name] for name in requires},
         requires=requires,
         num_forget=len(forget),
         architecture=loaded.architecture,
         data=loaded.task.data,
         recipe=loaded.task.train,
-        seed=derive_seed("method seed", cell.seed),
+        # Otherwise all cases would share what a seed draws, such as an untrained network.
+        seed=derive_seed("method seed", cell.seed, cell.case.id),
         device=loaded.device,
     )
 
@@ -310,22 +321,26 @@ def _cost(loaded: LoadedTask, case: Case, outcome: MethodOutcome, retrain_second
 
 def _score(
     library: GoldLibrary,
-    case: Case,
+    cell: Cell,
     unlearned: nn.Module,
     stored: StoredReadout,
     golds: Sequence[StoredReadout],
+    nothing: StoredReadout,
     reports: Mapping[str, np.ndarray[Any, Any]],
     flags: tuple[str, ...],
 ) -> dict[str, Any]:
     """The fields of a record that follow from the readouts, by name."""
-    own, others = stored.readout, [gold.readout for gold in golds]
-    found = find_flags(unlearned, library.original(), own, others)
+    loaded, own, others = library.loaded, stored.readout, [gold.readout for gold in golds]
+    original = library.model(loaded.original(cell.case, cell.seed))
+    found = find_flags(unlearned, original, own, others)
     return {
         "metrics": metrics.score(own, others, reports),
         "floor": metrics.floor(others),
+        "nothing": metrics.score(nothing.readout, others),
+        "nothing_readout_sha256": nothing.sha256,
         "golds": tuple(
             GoldReference(key=ref.key, seed=ref.seed, readout_sha256=gold.sha256)
-            for ref, gold in zip(library.loaded.golds(case), golds, strict=True)
+            for ref, gold in zip(loaded.golds(cell.case), golds, strict=True)
         ),
         "readout_sha256": stored.sha256,
         "reports": {name: values_N.tolist() for name, values_N in reports.items()},

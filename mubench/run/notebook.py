@@ -92,7 +92,7 @@ def _measure(
 ) -> list[Record]:
     library = GoldLibrary(LoadedTask(task, pick_device(device)), Store())
     chosen = _cases(library.loaded, cases)
-    build_missing(library, chosen)
+    build_missing(library, chosen, seeds)
     results = ResultsFolder(folder)
     records = []
     cells = [Cell(case, method, instance, seed) for case in chosen for seed in seeds]

@@ -132,6 +132,8 @@ class MeasureSpec(_Spec):
 
     golds: Annotated[int, Ge(1)] = 3
     """Gold models per case, each trained from its own seed."""
+    originals: Annotated[int, Ge(1)] = 1
+    """Originals that all cases share, each trained from its own seed. See `Task.original_seed`."""
     seeds: Annotated[int, Ge(1)] = 1
     """Runs of the method per case, each with its own seed."""
     budget: Annotated[float, Gt(0)] = 0.5
@@ -191,6 +193,18 @@ class Task(_Spec):
         if forget.kind == "class":
             return tuple(Case(f"{name}-all", name, None) for name in names)
         return tuple(Case(f"{name}-{size}", name, size) for name in names for size in forget.sizes)
+
+    def original_seed(self, case_number: int, seed: int) -> int:
+        """Seed of the original that a cell starts from.
+
+        Neighbouring cases start from different originals. So the cases of one seed already span the
+        originals, and as many seeds as originals cross cases and originals fully.
+
+        Args:
+            case_number: place of the case in `cases`, from 0.
+            seed: of the method's run.
+        """
+        return (case_number + seed) % self.measure.originals
 
     def case(self, case_id: str) -> "Case":
         """The case of an id that `cases` gives, read from the id and the spec alone.

@@ -69,11 +69,13 @@ def test_frame_has_numbers_for_programs(lab):
 
 def test_columns_follow_from_the_measures(lab):
     names = [column.name for column in COLUMNS]
-    assert names[:2] == ["rank", "method"]
-    assert names[2:-3] == [measure.name for measure in shown_in(Place.PAGE)]
+    first, *others = (measure.name for measure in shown_in(Place.PAGE))
+    assert names[:-3] == ["rank", "method", "verdict", first, "gap_closed", "group", *others]
     assert names[-3:] == ["access", "cases", "note"]
     assert [column.name for column in EXCERPT_COLUMNS] == [
-        "rank", "method", *(measure.name for measure in shown_in(Place.EXCERPT)), "note"
+        name for name in names
+        if name in ("rank", "method", "verdict", "gap_closed", "note")
+        or (name in MEASURES and Place.EXCERPT in MEASURES[name].places)
     ]  # fmt: skip
     lab.add_entry("m")
     assert MEASURES.keys() < set(frame(boards(lab)).columns)

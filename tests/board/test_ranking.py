@@ -1,13 +1,20 @@
-"""Who ranks where: means, intervals, shared ranks, standings and notes."""
+"""Who ranks where: means, intervals, verdicts, ranks, standings and notes."""
 
 import numpy as np
 import pytest
 
 from mubench.board.page import render
 from mubench.board.ranking import Standing, build
+from mubench.board.verdicts import Verdict
 from mubench.record.check import read_results
 from tests.helpers.boards import boards
 from tests.helpers.lab import Lab, edit, make_task
+
+
+@pytest.fixture
+def wide(tmp_path):
+    """Eight classes, enough to show something."""
+    return Lab(tmp_path / "wide", make_task(classes=tuple("abcdefgh")))
 
 
 def entries(lab):
@@ -15,36 +22,53 @@ def entries(lab):
     return {entry.label: entry for entry in board.entries}
 
 
-def test_order_and_ranks(lab):
-    lab.add_entry("good", accuracy=0.72)
-    lab.add_entry("equal", accuracy=0.72)
-    lab.add_entry("worse", accuracy=0.9)
-    lab.add_entry("guess", accuracy=0.7, knowledge=0.0)  # the best delta, on the wrong samples
-    lab.add_entry("original", accuracy=1.0, control=True)
-    (board,) = boards(lab)
-    found = [(e.label, e.rank, e.standing, e.passes_sample_test) for e in board.entries]
-    assert found == [
-        ("equal", 1, Standing.RANKED, True),
-        ("good", 1, Standing.RANKED, True),
-        ("worse", 3, Standing.RANKED, True),
-        ("guess", 4, Standing.RANKED, False),
-        ("original", None, Standing.CONTROL, True),
-    ]
-    means = {e.label: e.intervals["delta"].mean for e in board.entries}
-    assert means["guess"] < means["good"]
+def test_order_ranks_and_letters(wide):
+    wide.add_entry("good", accuracy=0.72)
+    wide.add_entry("equal", accuracy=0.72)
+    wide.add_entry("worse", accuracy=0.9)
+    wide.add_entry("guess", accuracy=0.7, knowledge=0.0)  # the best delta, on the wrong samples
+    wide.add_entry("idle", accuracy=0.98, control=True)
+    (board,) = boards(wide)
+    found = {entry.label: (entry.rank, entry.judgement.verdict) for entry in board.entries}
+    assert [entry.label for entry in board.entries[3:]] == ["guess", "idle"]
+    assert {found["good"][0], found["equal"][0]} == {1, 2}
+    assert found["worse"][0] == 3
+    assert found["worse"][1] is Verdict.BETTER
+    assert found["guess"] == (None, Verdict.WORSE)
+    assert found["idle"][0] is None
+    letters = {entry.label: entry.group for entry in board.entries}
+    assert letters["good"] == letters["equal"] == "a"
+    assert (letters["worse"], letters["guess"], letters["idle"]) == ("b", "", "")
+    means = {entry.label: entry.intervals["delta"].mean for entry in board.entries}
+    assert means["guess"] < means["worse"]
     assert board.floor_intervals["delta"].mean > 0
+    assert 0 < board.least_difference < 1
 
 
-def test_shared_rank_ends_at_the_first_that_the_leader_beats(lab):
-    lab.add_entry("leader", accuracy=0.72)
-    for case, accuracy in zip(lab.cases, (0.72, 0.9, 0.72, 0.72), strict=True):
-        lab.add("noisy", case, accuracy=accuracy)
-    lab.add_entry("beaten", accuracy=0.8)
-    for case, accuracy in zip(lab.cases, (0.72, 1.0, 0.72, 0.92), strict=True):
-        lab.add("noisier", case, accuracy=accuracy)
-    (board,) = boards(lab)
-    ranks = {entry.label: entry.rank for entry in board.entries}
-    assert ranks == {"leader": 1, "noisy": 1, "beaten": 3, "noisier": 3}
+def test_who_loses_accuracy_has_no_rank_and_stands_below(wide):
+    rng = np.random.default_rng(0)
+    wide.add_entry("keeps", accuracy=0.85)
+    for case in wide.cases:
+        wide.add("loses", case, readout=wide.readout(case, rng, 0.72, 0.8, test_accuracy=0.77))
+    wide.add_entry("guess", accuracy=0.7, knowledge=0.0)
+    (board,) = boards(wide)
+    found = [(entry.label, entry.rank, entry.passes) for entry in board.entries]
+    assert found == [("keeps", 1, True), ("loses", None, False), ("guess", None, False)]
+    assert "loses test accuracy" in board.entries[1].notes
+
+
+def test_a_control_that_does_nothing_stands_in_for_originals_that_were_not_scored(wide):
+    wide.add_entry("good", accuracy=0.72)
+    for case in wide.cases:
+        wide.add("idle", case, control=True, flags=("no-op",), readout=wide.original(case))
+    expected = entries(wide)["good"].judgement
+    for path in wide.results.glob("made/*/*.json"):
+        edit(path, nothing={}, nothing_readout_sha256=None, original_key=None)
+    assert entries(wide)["good"].judgement == expected
+    for path in wide.results.glob("made/idle/*.json"):
+        path.unlink()
+    assert entries(wide)["good"].judgement is None
+    assert "better" not in entries(wide)["good"].notes
 
 
 def test_intervals_are_over_cases_with_seeds_nested(lab):
@@ -74,25 +98,22 @@ def test_why_entries_are_not_ranked(lab):
         "broken": Standing.FAILED,
         "hopeless": Standing.FAILED,
     }
-    assert [entry.rank for entry in found.values() if entry.rank] == [1]
+    assert found["ranked"].judgement
+    assert found["half"].judgement is None
     assert "1 of 4 cases" in found["half"].notes
     (board,) = boards(lab)
     page = render([board], [], "results")
     assert r"| broken   | a-50   | 0      | error    | RuntimeError: a \| b |" in page
 
 
-def test_guessing_fails_where_golds_are_mostly_wrong(tmp_path):
-    lab = Lab(tmp_path / "results", make_task(classes=tuple("abcdefgh")))
-    for case in lab.cases:
-        lab.golds(case, accuracy=0.3)
-    lab.add_entry("guess", accuracy=0.3, knowledge=0.0)
-    lab.add_entry("knows", accuracy=0.3, knowledge=0.9)
-    (board,) = boards(lab)
-    by_label = {entry.label: entry for entry in board.entries}
-    guess = by_label["guess"].intervals
+def test_cases_where_golds_are_mostly_wrong_are_named(wide):
+    for case in wide.cases:
+        wide.golds(case, accuracy=0.3)
+    wide.add_entry("guess", accuracy=0.3, knowledge=0.0)
+    (board,) = boards(wide)
+    guess = board.entries[0].intervals
     assert guess["label_accuracy"].mean > guess["all_easy_rate"].mean
-    assert not by_label["guess"].passes_sample_test
-    assert by_label["knows"].passes_sample_test
+    assert guess["label_gain"].is_below_zero
     assert "over calling every sample hard: a-50 (70" in render([board], [], "results")
 
 
@@ -110,7 +131,7 @@ def test_one_case_tells_nothing_apart(tmp_path):
     lab = Lab(tmp_path, make_task(classes=("a",)))
     lab.add_entry("good", accuracy=0.7)
     lab.add_entry("bad", accuracy=0.1)
-    assert {entry.rank for entry in entries(lab).values()} == {1}
+    assert {entry.judgement for entry in entries(lab).values()} == {None}
 
 
 def test_parameters_make_entries(lab):

@@ -14,7 +14,8 @@ def test_one_row_per_entry_with_every_number_unrounded(tmp_path):
     lab.add_entry("poor", accuracy=0.95)
     table = leaderboard(tmp_path, [task])
     assert list(table["method"]) == ["good", "poor", "floor"]
-    assert list(table["rank"].dropna()) == [1, 2]
+    assert list(table["verdict"].dropna()) == ["not shown"] * 2  # three cases show nothing
+    assert table["gap_closed"][0] > table["gap_closed"][1] > 0
     good, poor, floor = (table.iloc[row] for row in range(3))
     assert good["delta"] < poor["delta"]
     assert 0 < good["test_accuracy"] < 1

@@ -44,8 +44,9 @@ NUM_TEST = 200
 NUM_RETAIN = 900
 
 
-def spec_text(name="made", classes=("a", "b", "c", "d"), sizes=(50,), seeds=1):
-    return SPEC.format(name=name, classes=json.dumps(list(classes)), sizes=list(sizes), seeds=seeds)
+def spec_text(name="made", classes=("a", "b", "c", "d"), sizes=(50,), seeds=1, originals=1):
+    text = SPEC.format(name=name, classes=json.dumps(list(classes)), sizes=list(sizes), seeds=seeds)
+    return text + (f"originals = {originals}\n" if originals > 1 else "")
 
 
 def make_task(name="made", **changes):
@@ -85,7 +86,8 @@ class Lab:
         logits = rng.normal(0, 0.5, (len(right), 3)).astype(np.float32)
         logits[np.arange(len(right)), np.where(right, 0, 1)] += sharpness
         test_labels = np.where(np.arange(self.num_test) < self.num_peers, 0, 1)
-        test_right = rng.random(self.num_test) < test_accuracy
+        # An exact count, so that no model loses accuracy by chance.
+        test_right = rng.permutation(self.num_test) < round(test_accuracy * self.num_test)
         test_logits = rng.normal(0, 0.5, (self.num_test, 3)).astype(np.float32)
         test_logits[np.arange(self.num_test), np.where(test_right, test_labels, 2)] += 9
         return Readout(
@@ -113,12 +115,19 @@ class Lab:
             self.scored[case] = (golds, references, contents, floor(golds))
         return self.scored[case]
 
+    def original(self, case, number=0):
+        """An original, which is right on nearly all of D_f; the same whenever it is asked for."""
+        rng = np.random.default_rng([4, self.cases.index(case), number])
+        return self.readout(case, rng, 0.98, sharpness=6.0)
+
     def add(self, method, case, seed=0, accuracy=0.8, knowledge=0.8, readout=None, **changes):
         """Measures and writes a record; `changes` are fields of it or of its cost."""
         rng = np.random.default_rng([3, self.cases.index(case), seed, *method.encode()])
         readout = readout or self.readout(case, rng, accuracy, knowledge)
         golds, references, contents, lowest = self.golds(case)
-        content = readout_bytes(readout)
+        original_seed = self.task.original_seed(self.cases.index(case), seed)
+        original = self.original(case, original_seed)
+        content, original_content = readout_bytes(readout), readout_bytes(original)
         num_train = NUM_RETAIN + len(readout.forget_labels_N)
         cost = {
             "seconds": 12.5, "retrain_seconds": 100.0, "forward_samples": 1000,
@@ -136,6 +145,9 @@ class Lab:
             "harness_sha256": "2" * 64, "requires": ("forget",), "control": False,
             "parameters": {"lr": 0.1, "epochs": 1}, "seed": seed, "status": "ok",
             "metrics": score(readout, golds), "floor": lowest,
+            "original_seed": original_seed, "original_key": digest([self.task.id, original_seed]),
+            "nothing": score(original, golds),
+            "nothing_readout_sha256": sha256_of(original_content),
             "golds": references, "readout_sha256": sha256_of(content), "cost": Cost(**cost),
             "budget": 0.5, "flags": (Flag.OVER_BUDGET,) if over else (), "device": "a processor",
             "threads": 1, "precision": "float32", "versions": {}, "git_revision": None,
@@ -143,15 +155,17 @@ class Lab:
         }  # fmt: skip
         record = Record(**(fields | changes))
         folder = ResultsFolder(self.results)
-        for path, gold_content in zip(folder.golds(record), contents, strict=True):
+        contents = [*contents, original_content]
+        for path, reference in zip(folder.references(record), contents, strict=True):
             if not path.exists():
-                write_atomic(path, gold_content)
+                write_atomic(path, reference)
         return folder.write(record, content)
 
     def fail(self, method, case, seed=0, error="ValueError: no"):
         """A record of a run that raised."""
         path = self.add(method, case, seed)
-        edit(path, status="error", error=error, metrics={}, floor={}, golds=[], readout_sha256=None)
+        nothing = {"floor": {}, "golds": [], "nothing": {}, "nothing_readout_sha256": None}
+        edit(path, status="error", error=error, metrics={}, readout_sha256=None, **nothing)
         readout_beside(path).unlink()
         return path
 

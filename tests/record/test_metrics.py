@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
 
-from mubench.record.metrics import floor, score
+from mubench.record.metrics import energy_distance, floor, score
 from mubench.record.readout import compact
+from mubench.record.stacked import MARGIN_LIMIT
 from tests.helpers.readouts import G1, G2, G3, U, random_readout, readout
 
 
@@ -38,6 +39,13 @@ BY_HAND = {
     "label_accuracy": 3 / 4,  # the same samples, as there are two classes
     "all_easy_rate": 1 / 2,
     "label_gain": 1 / 4,
+    # Of two classes, margin = log(p / (1 - p)), here log of 4 3/2 3/7 9 against g1's 4 2/3 3/7 3/2
+    # and g2's 3/2 7/3 1/4 2/3; |difference| = log of 1 9/4 1 6, and of 8/3 14/9 12/7 27/2.
+    "margin_distance": math.log(9 / 4 * 6 * 8 / 3 * 14 / 9 * 12 / 7 * 27 / 2) / 8,
+    # The golds differ by log of 8/3 7/2 12/7 9/4.
+    "margin_distance_fair": math.log(9 / 4 * 6 * 8 / 3 * 14 / 9 * 12 / 7 * 27 / 2) / 8
+    - math.log(8 / 3 * 7 / 2 * 12 / 7 * 9 / 4) / 8,
+    "delta_fair": 25.0,  # the golds do not differ
     # g1: easy 2/2, hard 1/2; g2: easy 2/2, hard 1/2
     "label_balanced_accuracy": 3 / 4,
 }
@@ -72,6 +80,71 @@ def test_gain_over_golds_that_are_mostly_wrong_is_over_calling_every_sample_hard
     assert scores["label_gain"].value == pytest.approx(0)
     # Less all hard, 0 .5 1 1, that is 1 0 0 -1: variance 2 / 3.
     assert scores["label_gain"].stderr == pytest.approx(math.sqrt(2 / 3 / 4))
+
+
+def normal_readout(rng, samples, shift=0.0, spread=1.0):
+    """Two classes; the margin of each sample is normal, with its own mean."""
+    centers = np.linspace(-1, 1, samples)
+    margins = centers + shift + spread * rng.standard_normal(samples)
+    return readout(1 / (1 + np.exp(-margins)))
+
+
+def draws(repeats, samples, num_runs, num_golds, **method):
+    """Mean metrics over many draws of a method's runs and of golds with unit spread."""
+    rng = np.random.default_rng(0)
+    names = "margin_distance", "margin_distance_fair"
+    rows = []
+    for _ in range(repeats):
+        golds = [normal_readout(rng, samples) for _ in range(num_golds)]
+        runs = [normal_readout(rng, samples, **method) for _ in range(num_runs)]
+        scores = values(score(runs[0], golds))
+        energy = energy_distance(runs, golds).value if num_runs > 1 else 0.0
+        rows.append([*(scores[name] for name in names), energy])
+    return np.mean(rows, axis=0)
+
+
+def test_equal_distributions_have_no_energy_distance_whatever_the_number_of_golds():
+    # E|X - Y| of two unit normals is 2 / sqrt(pi); the fair score is half of that.
+    for num_golds in (2, 3, 6):
+        distance, fair, energy = draws(60, 200, 2, num_golds)
+        assert distance == pytest.approx(2 / math.sqrt(math.pi), abs=0.03)
+        assert fair == pytest.approx(1 / math.sqrt(math.pi), abs=0.03)
+        assert energy == pytest.approx(0, abs=0.03)
+
+
+def test_a_shift_has_the_energy_distance_of_the_closed_form():
+    # E|N(s, 2)| = 2 exp(-s^2 / 4) / sqrt(pi) + s erf(s / 2); twice that less twice 2 / sqrt(pi).
+    expected = 2 * (2 * math.exp(-1 / 4) / math.sqrt(math.pi) + math.erf(1 / 2))
+    expected -= 4 / math.sqrt(math.pi)
+    assert draws(60, 200, 2, 3, shift=1.0)[2] == pytest.approx(expected, abs=0.03)
+
+
+def test_a_forecast_of_the_median_is_nearer_than_a_gold_and_yet_no_retraining():
+    # A constant c = 0 per sample: E|X| = sqrt(2 / pi) < 2 / sqrt(pi), and the energy distance is
+    # 2 sqrt(2 / pi) - 0 - 2 / sqrt(pi) > 0.
+    distance, _, energy = draws(60, 200, 2, 3, spread=0.0)
+    assert distance == pytest.approx(math.sqrt(2 / math.pi), abs=0.03)
+    assert distance < draws(60, 200, 2, 3)[0]
+    assert energy == pytest.approx(2 * math.sqrt(2 / math.pi) - 2 / math.sqrt(math.pi), abs=0.03)
+    assert energy > 0.4
+
+
+def test_margins_by_hand_and_clipped():
+    u = replace(readout([0.5] * 3), forget_labels_N=np.array([0, 1, 0]))
+    logits = np.array([[1, 0], [1, 0], [9, 0]], np.float32)
+    u, gold = replace(u, forget_logits_NK=logits), replace(u, forget_logits_NK=np.zeros((3, 2)))
+    # Against a margin of 0: 1, -1 and 9, which counts as 5.
+    assert score(u, [gold])["margin_distance"].value == pytest.approx((1 + 1 + MARGIN_LIMIT) / 3)
+    assert "margin_distance_fair" not in score(u, [gold])
+
+
+def test_margin_of_several_classes_is_the_log_odds():
+    u = random_readout(0, 20, 5, 4)
+    zero = replace(u, forget_logits_NK=np.zeros((20, 4), np.float32))
+    p_N = u.forget_probs_NK[np.arange(20), u.forget_labels_N]
+    expected = np.clip(np.log(p_N / (1 - p_N)), -MARGIN_LIMIT, MARGIN_LIMIT) - math.log(1 / 3)
+    found = score(u, [zero])["margin_distance"].value
+    assert found == pytest.approx(np.abs(expected).mean(), rel=1e-5)
 
 
 def test_opposite_outputs_reach_the_bounds():
@@ -265,7 +338,12 @@ def test_bounds(draws, size):
     assert 0 <= scores["js_divergence"] <= math.log(2) + slack
     assert abs(scores["delta_signed"]) <= scores["delta"] + slack <= 100 + 2 * slack
     assert scores["delta"] <= 100 * (1 - scores["label_accuracy"]) + slack
-    for name in scores.keys() - {"delta", "delta_signed", "label_gain"}:
+    assert 0 <= scores["margin_distance"] <= 2 * MARGIN_LIMIT
+    assert scores.get("margin_distance_fair", 0) <= scores["margin_distance"]
+    assert scores.get("delta_fair", 0) <= scores["delta"] + slack
+    beyond = {"delta", "delta_signed", "delta_fair", "label_gain"}
+    beyond |= {"margin_distance", "margin_distance_fair"}
+    for name in scores.keys() - beyond:
         assert -slack <= scores[name] <= math.sqrt(2) + slack
 
 

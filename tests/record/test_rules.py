@@ -38,7 +38,7 @@ def test_edited_number(lab, name):
         ({"flags": ["over-budget"]}, "its flags deny it"),
         ({"cost": None}, "states no cost"),
         ({"status": "error"}, "status error and yet metrics"),
-        ({"metrics": {}}, "states no delta_signed"),
+        ({"metrics": {}}, "status ok and no metrics"),
         ({"seed": "one"}, "is not a record: seed"),
         ({"readout_sha256": "0" * 64}, "than the one here"),
     ],

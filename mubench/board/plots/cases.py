@@ -17,7 +17,7 @@ PANELS = {"delta": "", "label_gain": " (0: constant guess)"}
 
 
 def cases(board: TaskBoard, title: str, looks: Looks) -> Figure:
-    """A row per entry: delta, and label gain, by which the sample test judges.
+    """A row per entry: delta, and label gain.
 
     Args:
         board: the board of a task with at least one measured entry.

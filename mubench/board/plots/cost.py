@@ -35,8 +35,8 @@ def cost(board: TaskBoard, title: str, looks: Looks) -> Figure:
     has_line = any(len(front) > 1 for front in fronts.values())
     footnote = (
         "Bars: 95% over cases. "
-        + ("Line: Pareto front of what passes the sample test. " if has_line else "")
-        + "Hollow: fails the sample test. Grey: controls."
+        + ("Line: Pareto front of what is better than nothing. " if has_line else "")
+        + "Hollow: not shown to be better than nothing, or loses accuracy. Grey: controls."
     )
     figure = blank(3.6, board, title, footnote)
     figure.subplots_adjust(left=0.06, right=0.985, top=0.84, bottom=0.2, wspace=0.2)
@@ -59,7 +59,7 @@ def _front(board: TaskBoard, measure: str) -> Corners:
     front: Corners = []
     points = [(_share(e), e.intervals[measure].mean, e) for e in shown(board)]
     for share, level, entry in sorted(points, key=lambda point: point[:2]):
-        is_candidate = entry.passes_sample_test and entry.standing is Standing.RANKED
+        is_candidate = entry.passes and entry.standing is Standing.RANKED
         if is_candidate and (not front or level < front[-1][1]):
             front.append((share, level))
     return front
@@ -85,7 +85,7 @@ def _scatter(axes: Axes, board: TaskBoard, looks: Looks, measure: str, front: Co
         axes.errorbar(
             share, value.mean, yerr=half_width, color=style.colour,
             fmt=style.marker, markersize=5.5, elinewidth=0.8, zorder=3,
-            markerfacecolor=style.colour if entry.passes_sample_test else "white",
+            markerfacecolor=style.colour if entry.passes else "white",
         )  # fmt: skip
     axes.step([x for x, _ in front], [y for _, y in front], where="post", color="black", lw=0.8)
     axes.set_xscale("symlog", linthresh=0.01, linscale=0.3)  # a method may cost nothing at all

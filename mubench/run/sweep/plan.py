@@ -1,7 +1,7 @@
 """Sweeps: a grid of cells is planned, then measured by several workers, and continued after a kill.
 
 There is no state but the cache and the records: what the same code has made from the same inputs is
-not made again. A cell needs the original and the golds of its case. The trainings that are missing
+not made again. A cell needs its original and the golds of its case. The trainings that are missing
 are jobs like the cells, and the cheapest cell goes first. Methods run in processes of their own.
 """
 
@@ -76,8 +76,9 @@ def _plan(cells: list[Cell], loaded: LoadedTask, place: Place) -> Plan:
     threads = WorkerPolicy.for_device(loaded.device.type).threads
     heads = [(cell, head_of(loaded, cell, threads)) for cell in cells]
     todo = [(cell, head) for cell, head in heads if not results.earlier(head)]
-    cases = list(dict.fromkeys(cell.case for cell, _ in todo))
-    missing = library.missing(cases) if todo else []
+    needed = {cell: library.needed([cell.case], [cell.seed]) for cell, _ in todo}
+    models = {ref.key: ref for refs in needed.values() for ref in refs}
+    missing = {key: ref for key, ref in models.items() if not library.is_ready(ref)}
     retrain_seconds = estimate_seconds(loaded, 1) if todo else 0.0
     trainings = [
         Job(
@@ -86,7 +87,7 @@ def _plan(cells: list[Cell], loaded: LoadedTask, place: Place) -> Plan:
             estimate_seconds=retrain_seconds,
             gives=ref.key,
         )
-        for ref in missing
+        for ref in missing.values()
     ]
     # Scoring is a forward pass over all images: a third of an epoch.
     scoring_seconds = retrain_seconds / (3 * loaded.task.train.epochs)
@@ -97,7 +98,6 @@ def _plan(cells: list[Cell], loaded: LoadedTask, place: Place) -> Plan:
         if entry not in shares:  # because an entry's cases and seeds have the share in common
             shares[entry] = _earlier_share(results, head)
         share = shares[entry]
-        needed = {ref.key for ref in library.needed([cell.case])}
         job = Job(
             MeasureJob(loaded.task, place, cell, head),
             label=f"{loaded.task.name}: {cell.label}",
@@ -105,11 +105,10 @@ def _plan(cells: list[Cell], loaded: LoadedTask, place: Place) -> Plan:
             + scoring_seconds
             + retrain_seconds * (head.budget if share is None else share),
             gives=str(results.record(head)),
-            needs=frozenset(ref.key for ref in missing if ref.key in needed),
+            needs=frozenset(ref.key for ref in needed[cell] if ref.key in missing),
         )
         jobs.append(job)
-    num_models = len(library.needed(cases)) if todo else 0
-    return Plan(loaded, jobs, trainings, len(cells) - len(todo), num_models)
+    return Plan(loaded, jobs, trainings, len(cells) - len(todo), len(models))
 
 
 def _earlier_share(results: ResultsFolder, head: RecordHead) -> float | None:

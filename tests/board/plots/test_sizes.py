@@ -11,5 +11,5 @@ def test_one_class_one_size_and_no_floor(tmp_path):
     lab.add_entry("alpha")
     (board,) = boards(lab)
     assert len(draw([board], tmp_path / "plots")) == 6
-    bare = board.__class__(board.task, board.entries, {}, {})  # as of a task with one gold
+    bare = board.__class__(board.task, board.entries, {}, {}, None)  # as of a task with one gold
     assert len(draw([bare], tmp_path / "plots")) == 6

@@ -1,0 +1,148 @@
+"""What is said of entries: by hand, and how often it is wrong when nothing is to be found."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from mubench._util.hypotheses import SIGNIFICANCE
+from mubench.board.verdicts import Evidence, Verdict, groups, judge
+
+CASES = 10
+
+
+def evidence(margin, activation=0.2, lost=0.0, nothing=1.6, floor=1.2, spread=0.05, seed=0):
+    """An entry whose cases scatter around these means."""
+    rng = np.random.default_rng([seed, 7])
+
+    def around(mean):
+        return mean + spread * rng.standard_normal(CASES)
+
+    return Evidence(
+        margin_C=around(margin),
+        activation_C=around(activation),
+        lost_accuracy_C=lost + 0.001 * rng.standard_normal(CASES),
+        nothing_margin_C=np.full(CASES, nothing),
+        nothing_activation_C=np.full(CASES, 0.2),
+        floor_margin_C=np.full(CASES, floor),
+    )
+
+
+def test_verdicts():
+    judged = judge({
+        "as another gold": evidence(1.2, seed=1),
+        "half way": evidence(1.4, seed=2),
+        "nothing": evidence(1.6, seed=3),
+        "away": evidence(2.0, seed=4),
+        "random wrong classes": evidence(1.25, activation=0.3, seed=5),
+        "forgetful": evidence(1.2, lost=0.03, seed=6),
+    })  # fmt: skip
+    found = {label: (one.verdict, one.keeps_model, one.passes) for label, one in judged.items()}
+    assert found == {
+        "as another gold": (Verdict.EQUIVALENT, True, True),
+        "half way": (Verdict.BETTER, True, True),
+        "nothing": (Verdict.NOT_SHOWN, True, False),
+        "away": (Verdict.WORSE, True, False),
+        "random wrong classes": (Verdict.NOT_SHOWN, True, False),
+        "forgetful": (Verdict.EQUIVALENT, False, False),
+    }
+    in_order = sorted(judged, key=lambda label: judged[label].order)
+    assert in_order == [
+        "as another gold", "half way", "forgetful", "random wrong classes", "nothing", "away",
+    ]  # fmt: skip
+    assert judged["half way"].gap_closed.value == pytest.approx(0.5, abs=0.05)
+    assert judged["random wrong classes"].p_activation_worse < 0.05
+
+
+def test_the_p_of_better_is_that_of_ten_lines_of_numpy():
+    entries = {"one": evidence(1.45, spread=0.2, seed=1), "two": evidence(1.55, spread=0.2, seed=2)}
+    signs = np.array(list(product((1, -1), repeat=CASES)))
+    plain = []
+    for entry in entries.values():
+        gained = entry.nothing_margin_C - entry.margin_C
+        plain.append(np.mean(signs @ gained >= gained.sum() - 1e-12))
+    low, high = sorted(plain)
+    expected = {low: min(1, 2 * low), high: min(1, max(2 * low, high))}  # Holm
+    judged = judge(entries)
+    for label, p in zip(entries, plain, strict=True):
+        assert judged[label].p_better == pytest.approx(expected[p])
+
+
+def test_where_nothing_is_as_close_as_a_gold_there_is_no_gap_to_close():
+    judged = judge({"m": evidence(1.2, nothing=1.0)})["m"]
+    assert judged.gap_closed is None
+    assert judged.verdict is Verdict.WORSE
+
+
+def test_two_cases_show_nothing():
+    few = {"m": Evidence(*(np.ones(2) for _ in range(6)))}
+    assert judge(few) == {}
+    assert judge({}) == {}
+
+
+def test_letters_tell_who_cannot_be_told_apart():
+    rng = np.random.default_rng(0)
+    base = rng.normal(1.2, 0.1, CASES)
+    margins = {
+        "first": base,
+        "alike": base + 0.01 * rng.standard_normal(CASES),
+        "behind": base + 0.1,
+        "noisy": base + 0.05 + 0.2 * rng.standard_normal(CASES),
+    }
+    assert groups(margins) == {"first": "ab", "alike": "ab", "behind": "c", "noisy": "bc"} or (
+        groups(margins) == {"first": "a", "alike": "a", "behind": "b", "noisy": "ab"}
+    )
+    assert groups({"alone": base}) == {"alone": "a"}
+    assert groups({}) == {}
+
+
+PAIRS = ((0, 1), (0, 2), (1, 2))
+FLOOR = 2 / np.sqrt(np.pi)
+"""The expected distance of two draws from a normal distribution of unit spread."""
+
+
+def simulated_board(rng, shift, num_methods=5, num_samples=100):
+    """Methods and golds drawn from one distribution per sample, the methods then moved by a shift.
+
+    A case has three golds. The margins of a sample have a mean and a spread of their own.
+
+    Args:
+        rng: where numbers come from.
+        shift: of the methods' margins, in floors of their sample.
+        num_methods: entries of the board.
+        num_samples: of each D_f.
+    """
+    margins_CR, floor_C = np.empty((CASES, num_methods)), np.empty(CASES)
+    for case in range(CASES):
+        center_N = rng.normal(2, 1.5, num_samples)
+        spread_N = rng.gamma(2, 0.5, num_samples)
+        golds_GN = center_N + spread_N * rng.standard_normal((3, num_samples))
+        drawn_RN = center_N + spread_N * rng.standard_normal((num_methods, num_samples))
+        drawn_RN += shift * FLOOR * spread_N
+        floor_C[case] = np.mean([np.abs(golds_GN[a] - golds_GN[b]).mean() for a, b in PAIRS])
+        margins_CR[case] = np.abs(drawn_RN[:, None] - golds_GN).mean(axis=(1, 2))
+    flat_C, none_C = np.full(CASES, 0.2), np.zeros(CASES)
+    return {
+        f"method {r}": Evidence(margins_CR[:, r], flat_C, none_C, 1.5 * floor_C, flat_C, floor_C)
+        for r in range(num_methods)
+    }
+
+
+def share_told(shift, boards):
+    """Share of boards on which any of five methods is told from retraining, and of all methods."""
+    rng = np.random.default_rng(1)
+    told = [
+        [one.p_retraining < SIGNIFICANCE for one in judge(simulated_board(rng, shift)).values()]
+        for _ in range(boards)
+    ]
+    return np.any(told, axis=1).mean(), np.mean(told)
+
+
+@pytest.mark.slow
+def test_on_one_board_of_twenty_at_most_retraining_is_told_from_retraining():
+    assert share_told(0.0, boards=400)[0] <= 0.05
+
+
+@pytest.mark.slow
+def test_a_shift_of_half_a_floor_is_found():
+    assert share_told(0.5, boards=100)[1] >= 0.8
