@@ -11,11 +11,14 @@ def markdown(rows: Sequence[Sequence[object]], headers: Sequence[str], align: st
     """A Markdown table, without a line break at its end.
 
     Args:
-        rows: the cells; a bar or a line break in a cell is escaped, because it would end the cell.
+        rows: the cells; a bar or a line break in a cell is escaped, because it would end the cell,
+            and so is what begins a tag of HTML.
         headers: the headings of the columns.
         align: "l" or "r" per column. Empty: all columns to the left.
     """
-    cells = [[_one_line(cell).replace("|", "\\|") for cell in row] for row in rows]
+    cells = [
+        [_one_line(cell).replace("|", "\\|").replace("<", "&lt;") for cell in row] for row in rows
+    ]
     return _table(cells, headers, align, "pipe")
 
 

@@ -21,10 +21,12 @@ from mubench._util.hypotheses import POWER, Ratio
 from mubench._util.statistics import CASES_FOR_INTERVAL, MeanInterval
 from mubench._util.tables import markdown
 from mubench.board.plots.style import PLOTS_FOLDER, planned
+from mubench.record.again import Mark
 from mubench.record.check import Rejected
 from mubench.record.flags import Flag
 from mubench.record.measures import MEASURES, Place, shown_in
 
+from .again import explanation, measured_again
 from .ranking import Entry, Standing, TaskBoard
 
 BEGIN_EXCERPT, END_EXCERPT = "<!-- board -->\n", "<!-- end of board -->\n"
@@ -52,6 +54,7 @@ COLUMNS = (
     *_MEASURES[1:],
     Column("access", "access"),
     Column("cases", "cases x seeds"),
+    Column("again", "measured again"),
     Column("note", "note"),
 )
 EXCERPT_NAMES = {"rank", "method", "verdict", "gap_closed", "note"} | {
@@ -107,34 +110,43 @@ READING = f"""\
 - **access**: what the method was given. Touching anything else would have failed.
 - **not isolated**: the method ran in the harness's own process, where code that looks for golds can
   find them.
-{{flags}}"""
+{{again}}{{flags}}"""
 
 
-def render(boards: Sequence[TaskBoard], rejected: Sequence[Rejected], folder: str) -> str:
+def render(
+    boards: Sequence[TaskBoard],
+    rejected: Sequence[Rejected],
+    folder: str,
+    marks: Mapping[str, Mark] = {},
+) -> str:
     """The page as Markdown.
 
     Args:
         boards: the board of each task.
         rejected: the files that are not believed, which the page names.
         folder: the path of the results folder, as seen from the page.
+        marks: path of a record under that folder to its mark, if it was measured again.
     """
     summary = "".join(f"- {_summary(board)}\n" for board in boards)
     parts = [INTRODUCTION.format(folder=folder, summary=summary)]
-    parts += [_task_section(board) for board in boards] or ["There are no records yet.\n"]
+    parts += [_task_section(board, marks) for board in boards] or ["There are no records yet.\n"]
     if rejected:
         rows = [[f"`{one.file}`", one.reason] for one in rejected]
         parts += ["## Rejected records\n\nNo number on this page comes from these files.\n"]
         parts += [_table(rows, ["file", "why"])]
-    return "\n".join([*parts, _reading(boards)])
+    return "\n".join([*parts, _reading(boards, marks)])
 
 
-def _reading(boards: Sequence[TaskBoard]) -> str:
+def _reading(boards: Sequence[TaskBoard], marks: Mapping[str, Mark]) -> str:
     """How to read the tables: what is always so, each measure, and the flags in the notes."""
     measures = [_bullet(measure.explanation) for measure in shown_in(Place.PAGE)]
     noted = {flag for board in boards for entry in board.entries for flag in entry.flags}
     flags = [_bullet(f"**{_flag_note(flag)}**: {flag.meaning}") for flag in Flag if flag in noted]
     return READING.format(
-        measures="".join(measures), flags="".join(flags), coincidence=_coincidence(boards)
+        measures="".join(measures),
+        again=explanation(marks),
+        flags="".join(flags),
+        coincidence=_coincidence(boards),
     )
 
 
@@ -214,12 +226,17 @@ def excerpt(text: str, boards: Sequence[TaskBoard], page: str) -> str:
     return "".join([before, begins, "\n".join(["", *parts, ""]), ends, after])
 
 
-def frame(boards: Sequence[TaskBoard]) -> pd.DataFrame:
+def frame(boards: Sequence[TaskBoard], marks: Mapping[str, Mark] = {}) -> pd.DataFrame:
     """The same tables for programs: one row per entry, every number unrounded.
+
+    Args:
+        boards: the board of each task.
+        marks: path of a record under the folder of results to its mark, if it was measured again.
 
     Returns:
         A column per measure, in the unit of the record: accuracies as fractions, deltas in
         percentage points. `<measure>_interval` is half the width of the interval, in the same unit.
+        `isolated` and `measured_again` count runs, of all `runs`; `parameters` are JSON.
     """
     rows: list[dict[str, object]] = []
     for board in boards:
@@ -234,13 +251,19 @@ def frame(boards: Sequence[TaskBoard]) -> pd.DataFrame:
                 "access": entry.access,
                 "cases": entry.num_cases,
                 "seeds": entry.num_seeds[0],
+                "runs": len(entry.records),
+                "isolated": sum(one.record.isolated for one in entry.records),
+                "measured_again": sum(one.file in marks for one in entry.records),
+                "devices": "; ".join(sorted({one.record.device for one in entry.records})),
+                "parameters": json.dumps(entry.parameters, sort_keys=True),
                 "note": "; ".join(entry.notes),
             })  # fmt: skip
         if board.floor_intervals:
             floor = {"task": board.task.id, "method": "floor", "standing": "floor"}
             rows.append(floor | _numbers(board.floor_intervals) | {"cases": len(board.floor)})
     out = pd.DataFrame(rows)
-    return out.astype({name: "Int64" for name in ("rank", "cases", "seeds") if name in out})
+    counts = ("rank", "cases", "seeds", "runs", "isolated", "measured_again")
+    return out.astype({name: "Int64" for name in counts if name in out})
 
 
 def missing_plots(boards: Sequence[TaskBoard], folder: Path) -> list[Path]:
@@ -286,7 +309,7 @@ def _numbers(intervals: Mapping[str, MeanInterval]) -> dict[str, object]:
     return numbers
 
 
-def _task_section(board: TaskBoard) -> str:
+def _task_section(board: TaskBoard, marks: Mapping[str, Mark]) -> str:
     task, measure = board.task, board.task.measure
     retrain = f"{measure.budget:.0%} of retraining"
     lines = [
@@ -304,7 +327,10 @@ def _task_section(board: TaskBoard) -> str:
             "In these cases, golds are wrong on most of D_f (by the share in brackets), so label "
             f"gain is over calling every sample hard: {named}.\n"
         )
-    lines += [_entries(board, COLUMNS), _least_difference(board), *_sizes(board), _plots(board)]
+    # Where nothing was measured again, the page says so once.
+    columns = [column for column in COLUMNS if marks or column.name != "again"]
+    lines += [_entries(board, columns, marks), _least_difference(board)]
+    lines += [*_sizes(board), _plots(board)]
     failures = [
         [c.record.method, c.record.case, c.record.seed, c.record.status, c.record.error or ""]
         for entry in board.entries
@@ -341,14 +367,14 @@ def _devices(board: TaskBoard) -> str:
     return f"Seconds cannot be compared throughout: measured on {named}."
 
 
-def _entries(board: TaskBoard, columns: Sequence[Column]) -> str:
+def _entries(board: TaskBoard, columns: Sequence[Column], marks: Mapping[str, Mark] = {}) -> str:
     """The table of a task: entries, then the floor, then the controls."""
     controls = [entry for entry in board.entries if entry.is_control]
-    rows = [_row(entry) for entry in board.entries if not entry.is_control]
+    rows = [_row(entry, marks) for entry in board.entries if not entry.is_control]
     if board.floor_intervals:
         floor = {"method": "*floor*", "gap_closed": "1", "cases": str(len(board.floor))}
         rows.append(floor | _cells(board.floor_intervals) | {"note": "golds against each other"})
-    rows += [_row(entry) for entry in controls]
+    rows += [_row(entry, marks) for entry in controls]
     return _table(
         [[row.get(column.name, "") for column in columns] for row in rows],
         [column.heading for column in columns],
@@ -356,7 +382,7 @@ def _entries(board: TaskBoard, columns: Sequence[Column]) -> str:
     )
 
 
-def _row(entry: Entry) -> dict[str, str]:
+def _row(entry: Entry, marks: Mapping[str, Mark]) -> dict[str, str]:
     """Name of column to cell, of an entry."""
     low, high = entry.num_seeds
     seeds = str(low) if low == high else f"{low}-{high}"
@@ -372,6 +398,7 @@ def _row(entry: Entry) -> dict[str, str]:
         "group": entry.group,
         "access": entry.access,
         "cases": f"{entry.num_cases} x {seeds}",
+        "again": measured_again(entry, marks),
         "note": "; ".join(notes),
     }
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from mubench.record.again import marks
 from mubench.record.check import read_results
+from mubench.record.folder import ResultsFolder
 from mubench.task.spec import Task, installed_tasks
 
 from .page import frame
@@ -27,4 +29,5 @@ def leaderboard(results: str | Path, tasks: Iterable[Task] | None = None) -> pd.
         UserError: there is no such folder.
     """
     believed = list(tasks) if tasks is not None else installed_tasks()
-    return frame(build(read_results(Path(results), believed).checked, believed))
+    checked = read_results(Path(results), believed).checked
+    return frame(build(checked, believed), marks(ResultsFolder(Path(results)), checked))

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from mubench.task.spec import Task
 
 
-PAGE = Path("leaderboard/README.md")
-RESULTS = Path("leaderboard/results")
+PAGE = Path("board/README.md")
+RESULTS = Path("results")
+"""Where `mubench run` and `mubench sweep` write to."""
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 results_option = click.option(
@@ -32,9 +33,9 @@ tasks_option = click.option(
 
 @click.command(epilog=examples(
     "mubench leaderboard",
+    "mubench leaderboard --format csv",
+    "mubench leaderboard --results leaderboard/results --page leaderboard/README.md --check",
     "mubench leaderboard --excerpt README.md",
-    "mubench leaderboard --check",
-    "mubench leaderboard --results results --format csv",
 ))  # fmt: skip
 @results_option
 @click.option("--page", type=click.Path(dir_okay=False, path_type=Path), default=PAGE,
@@ -64,16 +65,18 @@ def leaderboard(
     read, tasks = read_folder(results, task_files)
     from mubench.board.page import excerpt, frame, missing_plots, render
     from mubench.board.ranking import build
+    from mubench.record.again import marks
+    from mubench.record.folder import ResultsFolder
 
-    boards = build(read.checked, tasks)
+    boards, known = build(read.checked, tasks), marks(ResultsFolder(results), read.checked)
     is_stale = False
     if output == "csv":
-        click.echo(frame(boards).to_csv(index=False), nl=False)
+        click.echo(frame(boards, known).to_csv(index=False), nl=False)
     elif output == "json":
-        click.echo(frame(boards).to_json(orient="records", indent=1, double_precision=15))
+        click.echo(frame(boards, known).to_json(orient="records", indent=1, double_precision=15))
     else:
         folder = Path(os.path.relpath(results, page.parent)).as_posix()
-        pages = {page: render(boards, read.rejected, folder)}
+        pages = {page: render(boards, read.rejected, folder, known)}
         if excerpt_file:
             location = Path(os.path.relpath(page, excerpt_file.parent)).as_posix()
             with usage_errors():
@@ -85,7 +88,7 @@ def leaderboard(
                 stale = [page]
             is_stale = bool(stale)
             for path in stale:
-                say(f"{path} is stale: run `mubench leaderboard` and `mubench plot`")
+                say(f"{path} is stale: run this without --check, then `mubench plot`")
         else:
             for path, text in pages.items():
                 write_atomic(path, text.encode())
@@ -96,7 +99,11 @@ def leaderboard(
         sys.exit(1)
 
 
-@click.command(epilog=examples("mubench plot", "mubench plot --results results --out plots"))
+@click.command(
+    epilog=examples(
+        "mubench plot", "mubench plot --results leaderboard/results --out leaderboard/plots"
+    )
+)
 @results_option
 @click.option("--out", type=FOLDER, default=PAGE.parent / "plots", show_default=True,
               help="Folder of plots.")  # fmt: skip

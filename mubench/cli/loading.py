@@ -12,7 +12,7 @@ from .options import usage_errors
 if TYPE_CHECKING:
     from mubench.gold.library import GoldLibrary
     from mubench.gold.loaded import LoadedTask
-    from mubench.task.spec import Case
+    from mubench.task.spec import Case, Task
 
 
 def load(task_name: str, device: str) -> "GoldLibrary":
@@ -26,6 +26,17 @@ def load(task_name: str, device: str) -> "GoldLibrary":
         from mubench.task.spec import load_task
 
         task = load_task(task_name)
+    return open_task(task, device)
+
+
+def open_task(task: "Task", device: str) -> "GoldLibrary":
+    """A task by its spec, with its data and its models.
+
+    Args:
+        task: the spec.
+        device: a device's name, or `auto`.
+    """
+    with usage_errors():
         from mubench.gold.library import GoldLibrary
         from mubench.gold.loaded import LoadedTask
         from mubench.run.machine import pick_device

@@ -1,11 +1,21 @@
 """What was published before: the files of a folder as of a git revision, and what changed since."""
 
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from mubench._util.errors import UserError
+
+
+def commit_of(folder: Path) -> str | None:
+    """The name of the commit that is checked out where a folder lies; None outside a repository."""
+    command = ["git", "-C", str(folder), "rev-parse", "--verify", "--quiet", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -47,18 +57,18 @@ class Base:
         listed = self._git(
             "diff", "--relative", "--no-renames", "--name-status", "-z", self.commit, "--", "."
         )
-        fields = listed.decode().split("\0")
+        fields = os.fsdecode(listed).split("\0")
         found = [
             Change(file, "added" if kind == "A" else "removed" if kind == "D" else "changed")
             for kind, file in zip(fields[:-1:2], fields[1::2], strict=True)
         ]
-        new = self._git("ls-files", "--others", "--exclude-standard", "-z").decode().split("\0")
-        return found + [Change(file, "added") for file in new[:-1]]
+        new = self._git("ls-files", "--others", "--exclude-standard", "-z")
+        return found + [Change(file, "added") for file in os.fsdecode(new).split("\0")[:-1]]
 
     def files(self, subfolder: Path) -> list[str]:
         """The names of the files in a subfolder, as of the base."""
         listed = self._git("ls-tree", "--name-only", "-z", self.commit, f"{subfolder.as_posix()}/")
-        return [Path(file).name for file in listed.decode().split("\0")[:-1]]
+        return [Path(file).name for file in os.fsdecode(listed).split("\0")[:-1]]
 
     def read(self, file: Path) -> bytes:
         """The content of a file, given by its path under the folder, as of the base."""

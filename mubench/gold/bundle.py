@@ -161,7 +161,9 @@ def _checked(kind: str, key: str, files: Mapping[str, bytes]) -> tuple[bytes, di
 def _check_model(key: str, content: bytes, provenance: Mapping[str, Any]) -> None:
     if digest(provenance.get("identity")) != key:
         raise DoesNotHold("it is another model than it says")
-    if not isinstance(provenance.get("audit"), dict) or "seconds" not in provenance:
+    seconds = provenance.get("seconds")
+    is_told = isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds >= 0
+    if not isinstance(provenance.get("audit"), dict) or not is_told:
         raise DoesNotHold("it does not say how it was trained")
     try:
         TypeAdapter(tuple[EpochLog, ...]).validate_python(provenance.get("log"))
@@ -173,6 +175,8 @@ def _check_model(key: str, content: bytes, provenance: Mapping[str, Any]) -> Non
         raise DoesNotHold(f"its weights are no safetensors: {error}") from None
     if not weights:
         raise DoesNotHold("it has no weights")
+    if not all(bool(value.isfinite().all()) for value in weights.values()):
+        raise DoesNotHold("its weights are not all finite")
 
 
 def _check_readout(key: str, content: bytes, provenance: Mapping[str, Any]) -> None:
@@ -180,11 +184,11 @@ def _check_readout(key: str, content: bytes, provenance: Mapping[str, Any]) -> N
     if not isinstance(model, dict) or (model.get("forget", "") or forget) in ("", None):
         raise DoesNotHold("it does not say of which model and which D_f it is")
     # Readouts made before they said so are of an installed task.
-    cuts: set[tuple[Any, Any]] = {
+    cuts: list[tuple[Any, Any]] = [
         (task.data.name, task.data.holdout_share) for task in installed_tasks()
-    }
+    ]
     if "data" in provenance:
-        cuts = {(str(provenance["data"]), provenance.get("holdout_share"))}
-    if key not in {readout_key(model, *cut, forget) for cut in cuts}:
+        cuts = [(str(provenance["data"]), provenance.get("holdout_share"))]
+    if all(key != readout_key(model, *cut, forget) for cut in cuts):
         raise DoesNotHold("it is the readout of another model than it says")
     parse_readout(content, "it")

@@ -40,6 +40,9 @@ SAME_ORIGINAL = 0.01
 """Most by which such a score of one original may differ between devices. Rounding moves a score by
 a tenth of this, another training by ten times as much."""
 
+MOST_LETTERS = 200
+"""Most letters of a path that a message shows."""
+
 CHUNK = 256
 """Most records that are computed together, so that memory stays small."""
 
@@ -193,8 +196,12 @@ def _check_place(results: ResultsFolder, file: str, record: Record) -> None:
     Otherwise two files could be of one (case, seed, ...).
     """
     if (home := results.file(record)) != file:
-        relation = "a copy of" if (results / home).is_file() else "not where it belongs:"
-        raise DoesNotHold(f"it is {relation} {home}")
+        try:
+            is_there = (results / home).is_file()
+        except OSError:  # such as a name that is too long
+            is_there = False
+        relation = "a copy of" if is_there else "not where it belongs:"
+        raise DoesNotHold(f"it is {relation} {home[:MOST_LETTERS]}")
 
 
 def _check_numbers(

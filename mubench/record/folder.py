@@ -2,6 +2,7 @@
 
     <task name>/<method>/<case>-seed<k>-<parameters>.json     a record
     <task name>/<method>/<case>-seed<k>-<parameters>.npz      the record's readout
+    <task name>/<method>/again/                               marks: see `mubench.record.again`
     <task name>/golds/<key>.npz                               the readout of a gold
     <task name>/originals/<case>-<sha256>.npz                 the readout of an original on a case
 
@@ -28,10 +29,16 @@ GOLDS = "golds"
 """Name of the folder of golds beside the folders of a task's methods."""
 ORIGINALS = "originals"
 """Name of the folder of originals beside the folders of a task's methods."""
+REFERENCES = (GOLDS, ORIGINALS)
+"""Names of the folders of what records are scored against."""
 MOST_BYTES = 1_000_000_000
-"""Most bytes of a record or a readout: a thousand times those of the largest task here."""
+"""Most bytes of a readout: a thousand times those of the largest task here."""
+MOST_TEXT_BYTES = 20_000_000
+"""Most bytes of a record or of code: a thousand times those of the largest here."""
 SUPERSEDED = "superseded"
 """Name of the folder, beside a method's records, of successes that other records replaced."""
+AGAIN = "again"
+"""Name of the folder, beside a method's records, of marks: see `mubench.record.again`."""
 SOURCE, REQUIREMENTS = "source.py", "requirements.txt"
 """Where an entry says what its code is: the method's own file, or one line that installs it."""
 
@@ -96,7 +103,7 @@ class ResultsFolder:
     def records(self) -> Iterator[Path]:
         """The JSON files that lie where records do."""
         for path in self.root.glob("*/*/*.json"):
-            if path.parent.name not in (GOLDS, ORIGINALS):
+            if path.parent.name not in REFERENCES:
                 yield path
 
     def records_with_parameters(self, head: RecordHead) -> Iterator[list[Path]]:
@@ -175,19 +182,25 @@ class ResultsFolder:
         return found if is_whole and found.head == head else None
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
     """The content of a file in a results folder.
 
+    Args:
+        path: the file.
+        most_bytes: that it may have.
+
     Raises:
-        DoesNotHold: there is no such file, or it is a link, a device or far too large. Otherwise a
-            link to an endless device would fill the memory.
+        DoesNotHold: there is no such file, or it is a link, a device, a pipe or far too large.
+            Otherwise a link to an endless device would fill the memory, and a pipe would never end.
     """
     try:
         status = path.lstat()
         if stat.S_ISLNK(status.st_mode):
             raise DoesNotHold(f"{path.name} is a link and not a file")
-        if status.st_size > MOST_BYTES:
-            raise DoesNotHold(f"{path.name} is larger than {MOST_BYTES} bytes")
+        if not stat.S_ISREG(status.st_mode):
+            raise DoesNotHold(f"{path.name} cannot be read: it is no file")
+        if status.st_size > most_bytes:
+            raise DoesNotHold(f"{path.name} is larger than {most_bytes} bytes")
         return path.read_bytes()
     except OSError as error:
         raise DoesNotHold(f"{path.name} cannot be read: {error.strerror}") from None
@@ -204,7 +217,7 @@ def read_record(path: Path) -> Record:
     Raises:
         DoesNotHold: the file is not a record; the message names the file.
     """
-    content = read_file(path)
+    content = read_file(path, MOST_TEXT_BYTES)
     try:
         return Record.model_validate_json(content)
     except ValidationError as error:

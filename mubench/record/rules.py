@@ -17,6 +17,9 @@ from .folder import ResultsFolder, read_file
 from .readout import parse_readout
 from .schema import Cost, Metric, Record, Usage
 
+REPORTS = ("easy", "easy_score")
+"""The reports that a method can hand in."""
+
 
 class TaskRules:
     """What a task asks of its records."""
@@ -92,6 +95,10 @@ class TaskRules:
         names = ("epochs_equivalent", "retrain_epochs_equivalent")
         for name in names:
             compare(name, getattr(stated, name), getattr(computed, name))
+        if stated.backward_samples > stated.forward_samples:
+            raise DoesNotHold("it states more samples that passed backward than forward")
+        if stated.forward_samples and not stated.seconds:
+            raise DoesNotHold("it states samples that passed in no time")
         is_over = computed.is_over(record.budget)
         if is_over != (Flag.OVER_BUDGET in record.flags):
             raise DoesNotHold(
@@ -129,6 +136,9 @@ class FullRecheck:
         """
         readout = parse_readout(content, "the file beside it")
         reports = {name: np.asarray(report) for name, report in record.reports.items()}
+        for name, report in reports.items():
+            if name not in REPORTS or report.shape != readout.forget_labels_N.shape:
+                raise DoesNotHold(f"it has a report {name!r} of {report.size} samples")
         scores = metrics.score(readout, self.golds, reports)
         nothing: dict[str, Metric] = {}
         if record.nothing_readout_sha256:

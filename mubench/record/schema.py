@@ -8,14 +8,25 @@ the head is part of that identity.
 from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Le
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from mubench._util.hashing import digest
+from mubench.task.spec import Sha256
 
 Status = Literal["ok", "error", "diverged", "timeout"]
 
 Samples = Annotated[int, Ge(0), Le(10**15)]
 """A count of samples. The bound keeps a forged count from overflowing."""
+Seconds = Annotated[float, Ge(0), Le(1e10)]
+"""A duration of at most three centuries. The bound keeps shares of durations finite."""
+Bytes = Annotated[int, Ge(0), Le(10**18)]
+"""An amount of memory."""
+
+
+def _with_digest(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Parameters that have an id: a number that is not finite has none, and raises ValueError."""
+    digest(parameters)
+    return parameters
 
 
 class _Part(BaseModel):
@@ -39,7 +50,7 @@ class Metric(_Part):
 class GoldReference(_Part):
     """A gold that a record was scored against."""
 
-    key: str
+    key: Sha256
     """Hash of everything that determines the gold's weights."""
     seed: int
     """Seed of the gold's training."""
@@ -57,16 +68,16 @@ class Usage(_Part):
     """Samples that passed forward through any network of the problem."""
     backward_samples: Samples = 0
     """Samples among them that passed with gradients on."""
-    peak_memory_bytes: Annotated[int, Ge(0)] = 0
+    peak_memory_bytes: Bytes = 0
     """Most memory in use: of the device's allocator on CUDA, of the whole process on the CPU."""
 
 
 class Cost(_Part):
     """What unlearning took, beside what retraining takes."""
 
-    seconds: Annotated[float, Ge(0)]
+    seconds: Seconds
     """As in `Usage`."""
-    retrain_seconds: Annotated[float, Ge(1e-6)]
+    retrain_seconds: Annotated[Seconds, Ge(1e-6)]
     """Seconds of the whole recipe on this device with these threads.
 
     The harness extrapolates them from training steps timed just before and just after the
@@ -79,7 +90,7 @@ class Cost(_Part):
     """As in `Usage`."""
     backward_samples: Samples
     """As in `Usage`."""
-    peak_memory_bytes: Annotated[int, Ge(0)]
+    peak_memory_bytes: Bytes
     """As in `Usage`."""
 
     @classmethod
@@ -171,7 +182,7 @@ class RecordHead(_Part):
     """The access that the method declared; touching anything else would have raised."""
     control: bool
     """True for a control, which is listed and never ranked."""
-    parameters: dict[str, Any]
+    parameters: Annotated[dict[str, Any], AfterValidator(_with_digest)]
     """All parameters of the method, defaults included."""
     seed: int
     """Seed of the run."""
@@ -181,7 +192,7 @@ class RecordHead(_Part):
     """Most that a method may spend, as a share of the cost of retraining."""
     device: str
     """The maker's name of the GPU or of the processor."""
-    threads: Annotated[int, Ge(1)]
+    threads: Annotated[int, Ge(1), Le(10**5)]
     """Threads of the CPU that the method had."""
     precision: str
     """The precision in which the recipe trains. Scoring is always float32."""

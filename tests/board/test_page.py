@@ -70,8 +70,8 @@ def test_frame_has_numbers_for_programs(lab):
 def test_columns_follow_from_the_measures(lab):
     names = [column.name for column in COLUMNS]
     first, *others = (measure.name for measure in shown_in(Place.PAGE))
-    assert names[:-3] == ["rank", "method", "verdict", first, "gap_closed", "group", *others]
-    assert names[-3:] == ["access", "cases", "note"]
+    assert names[:-4] == ["rank", "method", "verdict", first, "gap_closed", "group", *others]
+    assert names[-4:] == ["access", "cases", "again", "note"]
     assert [column.name for column in EXCERPT_COLUMNS] == [
         name for name in names
         if name in ("rank", "method", "verdict", "gap_closed", "note")

@@ -6,7 +6,10 @@ import re
 import pytest
 from click.testing import CliRunner
 
+from mubench.cli.entries import submit
+from mubench.cli.leaderboard import leaderboard, plot
 from mubench.cli.main import main
+from mubench.cli.run import run
 from tests.helpers.boards import three_sizes
 from tests.helpers.lab import Lab, edit, make_task, spec_text
 
@@ -16,7 +19,7 @@ def cli(tmp_path, monkeypatch):
     """The commands, in a folder with a few records of a task that is not installed."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "made.toml").write_text(spec_text())
-    lab = Lab(tmp_path / "leaderboard" / "results", make_task())
+    lab = Lab(tmp_path / "results", make_task())
     lab.add_entry("good", accuracy=0.72)
     lab.add_entry("bad", accuracy=0.9)
 
@@ -24,7 +27,7 @@ def cli(tmp_path, monkeypatch):
         return CliRunner().invoke(main, [*arguments, "--task", "made.toml"])
 
     call.lab = lab
-    call.page = tmp_path / "leaderboard" / "README.md"
+    call.page = tmp_path / "board" / "README.md"
     return call
 
 
@@ -36,9 +39,9 @@ def test_page_is_the_same_whatever_came_first(cli, tmp_path):
         for case in reversed(again.cases):
             again.add(method, case, accuracy=accuracy)
     assert cli(
-        "leaderboard", "--results", "elsewhere/results", "--page", "elsewhere/README.md"
+        "leaderboard", "--results", "elsewhere/results", "--page", "elsewhere/board/README.md"
     ).exit_code == 0  # fmt: skip
-    assert (tmp_path / "elsewhere" / "README.md").read_text() == page
+    assert (tmp_path / "elsewhere" / "board" / "README.md").read_text() == page
     assert str(tmp_path) not in page
 
 
@@ -107,14 +110,20 @@ def test_formats_give_the_same_table(cli):
     assert not cli.page.exists()
 
 
+def test_what_a_run_wrote_is_read_without_options():
+    written = next(o for o in run.params if o.name == "out").default
+    assert {next(o for o in command.params if o.name == "results").default
+            for command in (leaderboard, plot, submit)} == {written}  # fmt: skip
+
+
 def test_no_records(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(main, ["leaderboard"])
     assert result.exit_code == 2
     assert "mubench run" in result.stderr
-    (tmp_path / "leaderboard" / "results").mkdir(parents=True)
+    (tmp_path / "results").mkdir()
     assert CliRunner().invoke(main, ["leaderboard"]).exit_code == 0
-    assert "no records yet" in (tmp_path / "leaderboard" / "README.md").read_text()
+    assert "no records yet" in (tmp_path / "board" / "README.md").read_text()
     assert CliRunner().invoke(main, ["leaderboard", "--format", "csv"]).exit_code == 0
 
 

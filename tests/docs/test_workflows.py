@@ -1,10 +1,12 @@
 """The workflows of this repository run what they say."""
 
 import re
+import shlex
 import tomllib
 
 import pytest
 
+from mubench.cli.main import main
 from mubench.method.discovery import available_methods
 from tests.helpers.packages import succeed
 from tests.helpers.places import ROOT
@@ -20,6 +22,20 @@ def test_the_houses_own_workflow_runs_what_developers_run():
     first, _, last = commands(workflow)
     assert first == ".ci/run"
     assert "mubench verify leaderboard/results --base" in last
+
+
+def test_merged_entries_are_measured_again_by_the_name_of_the_merge():
+    workflow = HOUSE.parent / ".github/workflows/again.yml"
+    if not workflow.is_file():
+        pytest.skip("runs from an installed wheel")
+    *_, last = commands(workflow)
+    program, name, *arguments = shlex.split(last)
+    assert program == "mubench"
+    command = main.get_command(None, name)
+    given = command.make_context(name, arguments, resilient_parsing=True).params
+    assert given["chosen_by"] == "$GITHUB_SHA"
+    assert given["count"] == 2
+    assert given["write"]
 
 
 @pytest.mark.slow

@@ -1,12 +1,15 @@
 """Bundles of golds: export, import and what is refused."""
 
+import io
 import json
 import zipfile
 from contextlib import nullcontext
 from hashlib import sha256
 
+import numpy as np
 import pytest
 import safetensors.torch
+import torch
 
 from mubench._util.errors import DoesNotHold
 from mubench._util.hashing import digest
@@ -78,7 +81,7 @@ def sealed(manifest):
     return json.dumps(manifest | {"sha256": sha256(text.encode()).hexdigest()}).encode()
 
 
-def with_entry(files, ending, content=None, provenance=None, without=(), **manifest_changes):
+def with_entry(files, ending, content=None, provenance=None, without=(), listed=None):
     """The files with one entry changed and its checksums made to fit."""
     name = name_of(files, ending)
     folder = name.rpartition("/")[0]
@@ -88,7 +91,7 @@ def with_entry(files, ending, content=None, provenance=None, without=(), **manif
     manifest["provenance"] |= provenance or {}
     for key in without:
         del manifest["provenance"][key]
-    manifest |= manifest_changes
+    manifest["files"] = manifest["files"] if listed is None else listed
     return files | {name: content, f"{folder}/manifest.json": sealed(manifest)}
 
 
@@ -164,10 +167,85 @@ FORGED = {
     "a readout of other data": (
         lambda f: with_entry(f, READOUT, provenance={"data": "digits"}), "another gold than it",
     ),
+    "a backslash for a slash": (
+        lambda f: f | {"models\\..\\..\\evil": b"x"}, "it holds 'models",
+    ),
+    "a key in capitals": (lambda f: f | {f"models/{'A' * 64}/{WEIGHTS}": b"x"}, "it holds 'models"),
+    "a key in another script": (
+        lambda f: f | {f"models/{chr(0x430) * 64}/{WEIGHTS}": b"x"}, "it holds 'models",
+    ),
+    "a line break after a name": (
+        lambda f: f | {f"models/{'0' * 64}/{WEIGHTS}\n": b"x"}, r"it holds 'models.*\\n'",
+    ),
+    "a manifest of a file more": (
+        lambda f: with_entry(f, WEIGHTS, listed={WEIGHTS: "0" * 64, "run.py": "0" * 64}),
+        "match its checksums",
+    ),
+    "a manifest of no files": (lambda f: with_entry(f, WEIGHTS, listed={}), "match its checksums"),
+    "a manifest with infinity": (
+        lambda f: with_entry(f, WEIGHTS, provenance={"seconds": float("inf")}), "has no manifest",
+    ),
+    "seconds in letters": (
+        lambda f: with_entry(f, WEIGHTS, provenance={"seconds": "5"}), "how it was trained",
+    ),
+    "seconds below zero": (lambda f: with_entry(f, WEIGHTS, provenance={"seconds": -5}), "trained"),
+    "weights that are not finite": (
+        lambda f: with_entry(f, WEIGHTS, safetensors.torch.save({"a": torch.tensor(np.nan)})),
+        "not all finite",
+    ),
+    "weights of a kind that there is not": (
+        lambda f: with_entry(f, WEIGHTS, tensors(b'{"a":{"dtype":"Z9","shape":[1],'
+                                                 b'"data_offsets":[0,4]}}')), "no safetensors",
+    ),
+    "weights that claim more than there is": (
+        lambda f: with_entry(f, WEIGHTS, tensors(b'{"a":{"dtype":"F32","shape":[1000000000000],'
+                                                 b'"data_offsets":[0,4000000000000]}}')),
+        "no safetensors",
+    ),
+    "weights with an endless header": (
+        lambda f: with_entry(f, WEIGHTS, b"\xff" * 8 + b"{}"), "no safetensors",
+    ),
+    "a readout of complex numbers": (
+        lambda f: with_entry(f, READOUT, changed(f, forget_logits=np.ones((6, 4), complex))),
+        "is not a readout",
+    ),
+    "a readout with NaN": (
+        lambda f: with_entry(f, READOUT, changed(f, forget_logits=np.full((6, 4), np.nan, "f4"))),
+        "not all finite",
+    ),
+    "a readout of no samples": (
+        lambda f: with_entry(f, READOUT, changed(f, test_labels=np.zeros(0, np.int16))),
+        "is not a readout",
+    ),
+    "a share in letters": (
+        lambda f: with_entry(f, READOUT, provenance={"holdout_share": "half"}), "another gold than",
+    ),
+    "a share that is a list": (
+        lambda f: with_entry(f, READOUT, provenance={"holdout_share": []}), "another gold than",
+    ),
+    "data that is a list": (
+        lambda f: with_entry(f, READOUT, provenance={"data": ["synthetic"]}), "another gold than",
+    ),
+    "a model that is a list": (
+        lambda f: with_entry(f, READOUT, provenance={"model": [1]}), "of which gold",
+    ),
     "a readout without a model": (
         lambda f: with_entry(f, READOUT, without=["model"]), "of which gold",
     ),
 }  # fmt: skip
+
+
+def tensors(header):
+    """Safetensors of four bytes, with any header."""
+    return len(header).to_bytes(8, "little") + header + b"\0" * 4
+
+
+def changed(files, **arrays):
+    """A readout of the bundle with other arrays."""
+    buffer = io.BytesIO()
+    with np.load(io.BytesIO(files[name_of(files, READOUT)])) as old:
+        np.savez_compressed(buffer, **(dict(old) | arrays))
+    return buffer.getvalue()
 
 
 def with_entry_null(files):

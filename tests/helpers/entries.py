@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mubench.method import scaffold
+from mubench.record.again import Mark
 from tests.helpers.commands import call
 from tests.helpers.packages import install
 from tests.helpers.tiny import TINY
@@ -36,6 +37,20 @@ def copy_of_entry(author, tmp_path, monkeypatch):
     monkeypatch.setenv("MUBENCH_CACHE", str(author / "cache"))
     monkeypatch.chdir(author)
     return shutil.copytree(author / "submission", tmp_path / "results")
+
+
+def made_mark(record_sha256, differences=()):
+    """A mark made by hand, of a record's file."""
+    return Mark(
+        record_sha256=record_sha256,
+        chosen_by="a commit",
+        harness_sha256="2" * 64,
+        git_revision=None,
+        device="a processor",
+        threads=1,
+        measured_at="2026-01-02T00:00:00+00:00",
+        differences=differences,
+    )
 
 
 @cache
