@@ -24,6 +24,7 @@ from mubench.training.loop import Batch, EpochLog, Loss, Pipeline
 from mubench.training.networks import Architecture
 
 from .access import GOLD_LABELS, REPORTS
+from .meter import Meter
 
 
 class AccessError(RuntimeError):
@@ -37,41 +38,6 @@ class Method(Protocol):
 
     def unlearn(self, problem: "Problem") -> nn.Module:
         """Returns the unlearned model: the original's architecture, any of its own weights."""
-
-
-@dataclass
-class Meter:
-    """Counts the samples that pass through the networks of a problem, whoever calls them."""
-
-    forward_samples: int = 0
-    """Samples that passed forward."""
-    backward_samples: int = 0
-    """Samples among them that passed with gradients on."""
-
-    def watch(self, model: nn.Module) -> None:
-        """Counts the samples that the model and its deep copies take in, until `unwatch`.
-
-        A forward pass with gradients on counts as forward and backward.
-        """
-
-        # Because this is a plain function, a deep copy of the model counts into the same meter.
-        def count(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            samples = inputs[0].shape[0]
-            self.forward_samples += samples
-            if torch.is_grad_enabled():
-                self.backward_samples += samples
-
-        layer: Any = networks.input_layer(model)
-        layer.mubench_meter = layer.register_forward_pre_hook(count)
-
-    @staticmethod
-    def unwatch(model: nn.Module) -> None:
-        """Removes the meter's hook from a model."""
-        for layer in model.modules():
-            handle = getattr(layer, "mubench_meter", None)
-            if handle is not None:
-                layer._forward_pre_hooks.pop(handle.id, None)
-                del layer.mubench_meter
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,12 +93,12 @@ class Problem:
         self._access = {name: inputs.access[name] for name in inputs.requires}
         self._num_forget = inputs.num_forget
         self._pipeline = Pipeline(inputs.data, inputs.recipe, inputs.device)
-        self._meter = meter or Meter()
+        self._watch = (meter or Meter()).watch
         self._draws = 0
         original = inputs.architecture.fresh(0, inputs.device)
         original.load_state_dict(dict(inputs.original))
         self._original = original.to(memory_format=torch.channels_last).eval()
-        self._meter.watch(self._original)
+        self._watch(self._original)
 
     def _get(self, name: str) -> Any:
         if name not in self._access:
@@ -202,7 +168,7 @@ class Problem:
     def fresh_network(self) -> nn.Module:
         """A newly initialised network of the original's architecture, in train mode."""
         network = self._architecture.fresh(self._next_seed(), self.device)
-        self._meter.watch(network)
+        self._watch(network)
         return network
 
     def copy(self, model: nn.Module) -> nn.Module:

@@ -20,8 +20,15 @@ class Flag(StrEnum):
         return flag
 
     OVER_BUDGET = "over-budget", "The run cost more than the task's budget, so it is not ranked."
-    NO_OP = "no-op", "No weight differs from the original's."
-    BN_ONLY = "bn-only", "Only the running statistics of batch norm differ from the original's."
+    UNCOUNTED_WORK = (
+        "uncounted-work",
+        "Much of the work went past the networks that the meter watches; operations give its cost.",
+    )
+    NO_OP = "no-op", "The outputs are the original's, but for rounding."
+    BN_ONLY = (
+        "bn-only",
+        "The outputs are the original's with other running statistics of batch norm.",
+    )
     ONE_CLASS = "one-class", "Every test image is predicted to be of one class."
     GOLD_COPY = "gold-copy", "The outputs are those of one of the golds."
     LEFT_PROCESSES = "left-processes", "Processes of the method outlived its run and were ended."

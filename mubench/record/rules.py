@@ -81,7 +81,7 @@ class TaskRules:
             `epochs_equivalent` as recomputed.
 
         Raises:
-            DoesNotHold: a number or the flag `over-budget` does not follow.
+            DoesNotHold: a number or a flag of the cost does not follow.
         """
         stated = record.cost
         assert stated is not None
@@ -104,6 +104,8 @@ class TaskRules:
             raise DoesNotHold(
                 f"it is {'over' if is_over else 'within'} budget and its flags deny it"
             )
+        if computed.is_uncounted() != (Flag.UNCOUNTED_WORK in record.flags):
+            raise DoesNotHold("its flags and its operations disagree on uncounted work")
         return {
             "seconds": stated.seconds,
             "retrain_share": stated.seconds / stated.retrain_seconds,

@@ -21,12 +21,21 @@ Seconds = Annotated[float, Ge(0), Le(1e10)]
 """A duration of at most three centuries. The bound keeps shares of durations finite."""
 Bytes = Annotated[int, Ge(0), Le(10**18)]
 """An amount of memory."""
+Operations = Annotated[int, Ge(0), Le(10**24)]
+"""A count of floating-point operations."""
 
 
 def _with_digest(parameters: dict[str, Any]) -> dict[str, Any]:
     """Parameters that have an id: a number that is not finite has none, and raises ValueError."""
     digest(parameters)
     return parameters
+
+
+UNSEEN_SHARE = 0.2
+"""Share of a cost that only operations show, from which a record is flagged."""
+
+UNSEEN_EPOCHS = 0.01
+"""Passes over D that only operations show, below which no record is flagged."""
 
 
 class _Part(BaseModel):
@@ -67,9 +76,16 @@ class Usage(_Part):
     forward_samples: Samples = 0
     """Samples that passed forward through any network of the problem."""
     backward_samples: Samples = 0
-    """Samples among them that passed with gradients on."""
+    """Samples that passed backward, once per backward pass."""
     peak_memory_bytes: Bytes = 0
     """Most memory in use: of the device's allocator on CUDA, of the whole process on the CPU."""
+    operations: Operations | None = None
+    """Floating-point operations of all convolutions and matrix products. None in older records."""
+    unseen_forward_samples: Samples | None = None
+    """Samples among the forward ones that only the operations show: no network of the problem took
+    them in. None in older records."""
+    unseen_backward_samples: Samples | None = None
+    """The same of the backward ones."""
 
 
 class Cost(_Part):
@@ -91,6 +107,12 @@ class Cost(_Part):
     backward_samples: Samples
     """As in `Usage`."""
     peak_memory_bytes: Bytes
+    """As in `Usage`."""
+    operations: Operations | None = None
+    """As in `Usage`."""
+    unseen_forward_samples: Samples | None = None
+    """As in `Usage`."""
+    unseen_backward_samples: Samples | None = None
     """As in `Usage`."""
 
     @classmethod
@@ -125,6 +147,16 @@ class Cost(_Part):
     def is_over(self, budget: float) -> bool:
         """True if the method spent more than its budget, a share of the cost of retraining."""
         return self.epochs_equivalent > budget * self.retrain_epochs_equivalent
+
+    def is_uncounted(self) -> bool:
+        """True if the samples do not fit the operations: a fifth or more only the latter show.
+
+        A hundredth of a pass over D may always be so, for products of matrices that are no network.
+        """
+        unseen = (self.unseen_forward_samples or 0) + 2 * (self.unseen_backward_samples or 0)
+        total = self.forward_samples + 2 * self.backward_samples
+        share = unseen / total if total else 0.0
+        return share >= UNSEEN_SHARE and share * self.epochs_equivalent >= UNSEEN_EPOCHS
 
 
 def epochs_equivalent(forward_samples: int, backward_samples: int, num_train: int) -> float:

@@ -26,8 +26,10 @@ from mubench.gold.loaded import LoadedTask
 from mubench.method.access import GOLD_LABELS
 from mubench.method.discovery import MethodInfo
 from mubench.method.global_state import restored
+from mubench.method.meter import Meter
+from mubench.method.operations import counted_operations
 from mubench.method.parameters import resolved_parameters
-from mubench.method.problem import Meter, Method, MethodInputs, Problem
+from mubench.method.problem import Method, MethodInputs, Problem
 from mubench.record import metrics
 from mubench.record.flags import Flag
 from mubench.record.folder import ResultsFolder
@@ -38,7 +40,7 @@ from mubench.training import loop
 from mubench.training.networks import contiguous_tensors
 
 from .execute import BadModelError, MethodOutcome, describe_error, execute
-from .flags import find_flags
+from .flags import COMPARED, find_flags
 from .isolation.host import Described, Isolation, time_limit
 from .machine import device_name, git_revision, harness_sha256, versions
 
@@ -116,7 +118,11 @@ def measure(
         sys.stderr.write(outcome.printed.removesuffix("\n") + "\n")
     unlearned = _accept(loaded, outcome)
     cost = _cost(loaded, cell.case, outcome, retrain_seconds)
-    flags = outcome.flags + (Flag.OVER_BUDGET,) * cost.is_over(head.budget)
+    flags = (
+        *outcome.flags,
+        *[Flag.OVER_BUDGET] * cost.is_over(head.budget),
+        *[Flag.UNCOUNTED_WORK] * cost.is_uncounted(),
+    )
     scored: dict[str, Any] = {"flags": flags}
     stored: StoredReadout | None = None
     nothing: StoredReadout | None = None
@@ -204,11 +210,13 @@ def _run(
 ) -> tuple[MethodOutcome, float]:
     """Runs the method; returns what it left, and the seconds that retraining takes here.
 
-    Training steps are timed just before and just after, with the threads that the method gets.
+    Training steps are timed just before and just after, with the threads and under the counter of
+    operations that the method gets.
     """
     loaded = library.loaded
     inputs = _inputs(library, cell)
-    step_seconds = loaded.time_steps()
+    with counted_operations():
+        step_seconds = loaded.time_steps()
     if isinstance(cell.method, Described):
         assert isolation, "a method that is only described needs a place to run"
         limit = time_limit(head.budget, loaded.retrain_seconds(step_seconds, cell.case))
@@ -216,7 +224,8 @@ def _run(
     else:
         assert cell.instance
         outcome = _run_here(cell.instance, inputs)
-    step_seconds += loaded.time_steps()
+    with counted_operations():
+        step_seconds += loaded.time_steps()
     return outcome, loaded.retrain_seconds(step_seconds, cell.case)
 
 
@@ -331,8 +340,15 @@ def _score(
 ) -> dict[str, Any]:
     """The fields of a record that follow from the readouts, by name."""
     loaded, own, others = library.loaded, stored.readout, [gold.readout for gold in golds]
-    original = library.model(loaded.original(cell.case, cell.seed))
-    found = find_flags(unlearned, original, own, others)
+    forget, retain = loaded.split(cell.case)
+    some = forget[:COMPARED] + retain[:COMPARED]
+    found = find_flags(
+        unlearned,
+        library.model(loaded.original(cell.case, cell.seed)),
+        own,
+        others,
+        outputs=lambda model: loop.predict(model, some, loaded.pipeline),
+    )
     return {
         "metrics": metrics.score(own, others, reports),
         "floor": metrics.floor(others),

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mubench.method.problem import Meter, Method, Problem
+from mubench.method.meter import Meter
+from mubench.method.problem import Method, Problem
 from mubench.record.schema import Status, Usage
 from mubench.training import loop
 
@@ -59,6 +60,26 @@ def execute(method: Method, problem: Problem, meter: Meter) -> MethodOutcome:
     Returns:
         The outcome. On the CPU its peak memory is of this whole process since that began.
     """
+    with meter.running() as reading:
+        outcome, seconds = _unlearn(method, problem)
+    if not reading.is_intact:
+        outcome.status, outcome.weights = "error", None
+        outcome.error = "the method took the meter out"
+    outcome.reports = problem.reports
+    outcome.usage = Usage(
+        seconds=seconds,
+        forward_samples=reading.samples.forward,
+        backward_samples=reading.samples.backward,
+        peak_memory_bytes=peak_memory_bytes(problem.device),
+        operations=reading.operations,
+        unseen_forward_samples=reading.unseen.forward,
+        unseen_backward_samples=reading.unseen.backward,
+    )
+    return outcome
+
+
+def _unlearn(method: Method, problem: Problem) -> tuple[MethodOutcome, float]:
+    """Runs `unlearn()`; returns what it left, and its seconds."""
     device = problem.device
     outcome = MethodOutcome("ok")
     if device.type == "cuda":
@@ -78,14 +99,7 @@ def execute(method: Method, problem: Problem, meter: Meter) -> MethodOutcome:
         outcome.status = "diverged" if isinstance(raised, loop.Diverged) else "error"
         outcome.error = describe_error(raised)
         outcome.trace = traceback.format_exc()
-    outcome.reports = problem.reports
-    outcome.usage = Usage(
-        seconds=seconds,
-        forward_samples=meter.forward_samples,
-        backward_samples=meter.backward_samples,
-        peak_memory_bytes=peak_memory_bytes(device),
-    )
-    return outcome
+    return outcome, seconds
 
 
 def _weights(returned: object) -> Tensors:

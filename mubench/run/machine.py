@@ -27,6 +27,8 @@ TAKES_PART = (
     "method/access.py",
     "method/discovery.py",
     "method/global_state.py",
+    "method/meter.py",
+    "method/operations.py",
     "method/parameters.py",
     "method/problem.py",
     "method/source.py",

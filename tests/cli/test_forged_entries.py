@@ -349,7 +349,7 @@ def test_what_does_not_belong_there(entry, kind):
 def test_a_gold_that_no_record_names(entry):
     gold = next((entry / "small/golds").iterdir())
     (gold.parent / "0123456789abcdef.npz").write_bytes(gold.read_bytes())
-    expected = "small/golds/0123456789abcdef.npz: is of a gold that no record was scored against"
+    expected = "small/golds/0123456789abcdef.npz: is of a model that no record was scored against"
     assert expected in refused(entry)
 
 

@@ -2,7 +2,8 @@
 
 import torch
 
-from mubench.method.problem import Meter, MethodInputs, Problem
+from mubench.method.meter import Meter
+from mubench.method.problem import MethodInputs, Problem
 
 
 def make_inputs(loaded, *requires, library=None, seed=0, case=None, **access) -> MethodInputs:

@@ -7,7 +7,7 @@ import torch
 
 from mubench import AccessError
 from mubench.method.access import ACCESS
-from mubench.method.problem import Meter
+from mubench.method.meter import Meter
 from tests.helpers.problems import make_problem
 
 
@@ -53,23 +53,20 @@ def test_the_sets_partition_the_training_data(tiny):
 def test_every_pass_of_any_network_is_counted(tiny):
     meter = Meter()
     problem = make_problem(tiny, "forget", "retain", meter=meter)
+
+    def seen():
+        return meter.seen.forward, meter.seen.backward
+
     problem.logits(problem.original, problem.forget)
-    assert (meter.forward_samples, meter.backward_samples) == (6, 0)
+    assert seen() == (6, 0)
     problem.fine_tune(problem.original, problem.forget, epochs=2, lr=0.01)
-    assert (meter.forward_samples, meter.backward_samples) == (18, 12)
+    assert seen() == (18, 12)
     problem.features(deepcopy(problem.original), problem.forget)  # a copy counts in the same meter
-    assert (meter.forward_samples, meter.backward_samples) == (24, 12)
+    assert seen() == (24, 12)
     fresh = problem.fresh_network()
     images = problem.normalise(problem.forget.images)
     fresh(images).sum().backward()  # a loop of the method's own
-    assert (meter.forward_samples, meter.backward_samples) == (30, 18)
-
-
-def test_unwatch_leaves_no_trace(tiny):
-    problem = make_problem(tiny, "forget")
-    Meter.unwatch(problem.original)
-    assert not any(layer._forward_pre_hooks for layer in problem.original.modules())
-    assert not any("mubench_meter" in vars(layer) for layer in problem.original.modules())
+    assert seen() == (30, 18)
 
 
 def test_same_seed_same_choices_other_seed_others(tiny):
@@ -104,7 +101,7 @@ def test_fine_tune_can_be_stopped(tiny):
     meter = Meter()
     problem = make_problem(tiny, "forget", meter=meter)
     problem.fine_tune(problem.original, problem.forget, epochs=9, lr=0.01, stop=lambda: True)
-    assert meter.backward_samples == 6
+    assert meter.seen.backward == 6
 
 
 def test_train_like_original_is_the_whole_recipe(tiny):
@@ -112,7 +109,7 @@ def test_train_like_original_is_the_whole_recipe(tiny):
     problem = make_problem(tiny, "retain", meter=meter)
     network = problem.fresh_network()
     problem.train_like_original(network, problem.retain)
-    assert meter.backward_samples == 3 * len(problem.retain)
+    assert meter.seen.backward == 3 * len(problem.retain)
     assert problem.correct(network, problem.retain).float().mean() > 0.8
     assert not network.training
 

@@ -5,7 +5,8 @@ import copy
 import pytest
 from torch import nn
 
-from mubench.method.problem import Meter, Problem
+from mubench.method.meter import Meter
+from mubench.method.problem import Problem
 from mubench.training.loop import fit
 from tests.helpers.patterns import PIPELINE, RECIPE, TRAIN, Patterns, build
 from tests.helpers.problems import make_problem

@@ -48,7 +48,7 @@ def test_last_step_with_nothing_hard_changes_nothing(make, trained):
     problem = make(ALL)
     unlearned = LAST_STEP.apply(problem, problem.original, torch.zeros(20, dtype=torch.bool))
     assert torch.equal(weights(unlearned), weights(trained))
-    assert problem.meter.forward_samples == 0
+    assert problem.meter.seen.forward == 0
 
 
 def test_is_gone(make):

@@ -36,6 +36,8 @@ def test_edited_number(lab, name):
         ({"budget": 9.0}, "states budget = 9.0, and should state 0.5"),
         ({"golds": []}, "states golds = 0, and should state 3"),
         ({"flags": ["over-budget"]}, "its flags deny it"),
+        ({"flags": ["uncounted-work"]}, "disagree on uncounted work"),
+        ({"cost__unseen_backward_samples": 900}, "disagree on uncounted work"),
         ({"cost": None}, "states no cost"),
         ({"status": "error"}, "status error and yet metrics"),
         ({"metrics": {}}, "status ok and no metrics"),

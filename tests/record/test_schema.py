@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from mubench.record.folder import read_record
-from mubench.record.schema import Metric, epochs_equivalent
+from mubench.record.schema import Cost, Metric, Usage, epochs_equivalent
 
 
 @pytest.fixture
@@ -51,3 +51,33 @@ def test_a_forward_pass_is_a_third_of_both():
     assert epochs_equivalent(300, 0, num_train=100) == 1
     assert epochs_equivalent(100, 100, num_train=100) == 1
     assert epochs_equivalent(0, 0, num_train=100) == 0
+
+
+@pytest.mark.parametrize(
+    ("unseen", "expected"),
+    [
+        ((None, None), False),  # an older record
+        ((0, 0), False),
+        ((600, 0), True),  # a fifth of 1000 + 2 x 1000
+        ((599, 0), False),
+        ((0, 300), True),
+        ((1000, 1000), True),
+    ],
+)
+def test_work_is_uncounted_if_a_fifth_of_it_only_operations_show(unseen, expected):
+    assert cost((1000, 1000), unseen).is_uncounted() == expected
+
+
+def test_a_hundredth_of_an_epoch_is_always_explained():
+    assert not cost((29, 0), (29, 0)).is_uncounted()
+    assert cost((31, 0), (31, 0)).is_uncounted()
+    assert not cost((0, 0), (0, 0)).is_uncounted()
+
+
+def cost(samples, unseen):
+    names = ("forward_samples", "backward_samples")
+    usage = Usage(
+        **dict(zip(names, samples, strict=True)),
+        **{f"unseen_{name}": count for name, count in zip(names, unseen, strict=True)},
+    )
+    return Cost.of(usage, retrain_seconds=1.0, epochs=10, num_forget=100, num_retain=900)

@@ -49,7 +49,24 @@ def test_a_record_says_everything_and_is_read_back(run, tiny):
     assert record.cost.epochs_equivalent == pytest.approx(18 / 240)
     assert record.cost.retrain_epochs_equivalent == pytest.approx(3 * 234 / 240)
     assert record.cost.retrain_seconds > 0
+    assert record.cost.operations > 0
+    assert (record.cost.unseen_forward_samples, record.cost.unseen_backward_samples) == (0, 0)
     assert record.flags == ()
+
+
+def test_work_outside_the_problems_networks_costs_as_much_and_is_flagged(run, tiny):
+    def ascend_elsewhere(problem):
+        network = tiny.fresh(0)
+        network.load_state_dict(problem.original.state_dict())
+        problem.fine_tune(network, problem.forget, epochs=3, lr=0.01)
+        return network
+
+    cost = run(ascend).record.cost
+    elsewhere = run(ascend_elsewhere, again=True).record
+    assert elsewhere.cost.epochs_equivalent == cost.epochs_equivalent
+    assert elsewhere.cost.operations == cost.operations
+    assert elsewhere.cost.unseen_backward_samples == elsewhere.cost.backward_samples == 18
+    assert elsewhere.flags == ("uncounted-work",)
 
 
 def test_numbers_follow_from_saved_weights_by_independent_arithmetic(run, library, tmp_path):

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mubench.method.problem import AccessError, Meter, Problem
+from mubench.method.meter import Meter
+from mubench.method.problem import AccessError, Problem
 from mubench.run.execute import describe_error, execute
 from mubench.training import loop
 from tests.helpers.problems import make_inputs, make_problem
@@ -88,3 +89,21 @@ def test_an_attempt_that_raises_keeps_what_it_cost(tiny):
 def test_an_error_is_a_line_that_says_where_memory_ran_out(raised, expected):
     assert describe_error(raised).startswith(expected)
     assert "\n" not in describe_error(raised)
+
+
+def test_a_method_that_takes_the_meter_out_is_an_error(tiny, monkeypatch):
+    made = []
+    library = torch.library.Library
+    monkeypatch.setattr(
+        torch.library, "Library", lambda *args: made.append(library(*args)) or made[-1]
+    )
+
+    class Removes:
+        def unlearn(self, problem):
+            made[-1]._destroy()
+            return problem.original
+
+    meter = Meter()
+    outcome = execute(Removes(), make_problem(tiny, "retain", meter=meter), meter)
+    assert (outcome.status, outcome.error) == ("error", "the method took the meter out")
+    assert outcome.weights is None

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -39,35 +40,108 @@ def readout(seed: int = 0, predicted: int | None = None) -> Readout:
     )
 
 
-def flags(unlearned: nn.Module, of: Readout | None = None) -> list[str]:
-    return find_flags(unlearned, build(), of or readout(), [readout(1), readout(2)])
+def outputs(model: nn.Module) -> torch.Tensor:
+    images_NCHW = torch.randn(20, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        return copy.deepcopy(model).eval()(images_NCHW)
+
+
+def flags(
+    unlearned: nn.Module, of: Readout | None = None, original: nn.Module | None = None
+) -> list[str]:
+    golds = [readout(1), readout(2)]
+    return find_flags(unlearned, original or build(), of or readout(), golds, outputs)
+
+
+def changed(model: nn.Module, change: Callable[[str, torch.Tensor], torch.Tensor]) -> nn.Module:
+    """A copy with changed weights and buffers."""
+    model = copy.deepcopy(model)
+    new = {name: change(name, value) for name, value in model.state_dict().items()}
+    model.load_state_dict(new)
+    return model
+
+
+def noisy(size: float) -> Callable[[str, torch.Tensor], torch.Tensor]:
+    generator = torch.Generator().manual_seed(4)
+
+    def change(name: str, value: torch.Tensor) -> torch.Tensor:
+        if not value.is_floating_point() or "running" in name:
+            return value
+        return value + size * torch.randn(value.shape, generator=generator)
+
+    return change
+
+
+def next_above(_: str, value: torch.Tensor) -> torch.Tensor:
+    return value.nextafter(value + 1) if value.is_floating_point() else value + 1
+
+
+@pytest.fixture(scope="module")
+def trained() -> nn.Module:
+    """A network whose batch norm has seen images."""
+    model = build().train()
+    with torch.no_grad():
+        for _ in range(20):
+            model(torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(5)))
+    return model.eval()
 
 
 def test_an_honest_result_has_no_flags():
     assert flags(build(seed=1)) == []
 
 
-def test_unchanged_weights():
-    assert flags(build()) == ["no-op"]
-    nudged = build()
-    with torch.no_grad():
-        next(nudged.parameters()).view(-1)[0] += 1e-6
-    assert flags(nudged) == []
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda name, value: value,
+        noisy(1e-7),
+        next_above,
+        lambda name, value: next_above(name, value) if "running_var" in name else value,
+        lambda name, value: value + 1 if "num_batches" in name else value,
+        # a convolution twice as large, which the batch norm behind it undoes
+        lambda name, value: (
+            value * {"conv1.weight": 2, "bn1.running_mean": 2}.get(name, 1)
+            if name != "bn1.running_var"
+            else value * 4
+        ),
+    ],
+    ids=["same", "noise", "one up", "one up in statistics", "counter", "scaled"],
+)
+def test_weights_that_change_no_output_are_the_originals(trained, change):
+    assert flags(changed(trained, change), original=trained) == ["no-op"]
 
 
-def test_nothing_but_the_statistics_of_batch_norm():
-    model = build().train()
+@pytest.mark.parametrize("size", [1e-2, 1e-3])
+def test_weights_that_change_outputs_are_no_no_op(trained, size):
+    assert flags(changed(trained, noisy(size)), original=trained) == []
+
+
+def test_a_step_of_training_is_no_no_op(trained):
+    model = copy.deepcopy(trained)
+    images_NCHW, labels_N = torch.randn(16, 3, 8, 8), torch.arange(16) % 4
+    nn.functional.cross_entropy(model(images_NCHW), labels_N).backward()
+    torch.optim.SGD(model.parameters(), lr=1e-2).step()
+    assert flags(model, original=trained) == []
+
+
+def test_nothing_but_the_statistics_of_batch_norm(trained):
+    model = copy.deepcopy(trained).train()
     with torch.no_grad():
-        model(torch.randn(8, 3, 8, 8))
-    assert flags(model.eval()) == ["bn-only"]
-    counted = build()
-    counted.bn1.num_batches_tracked += 1
-    assert flags(counted) == ["bn-only"]
+        model(1 + 2 * torch.randn(8, 3, 8, 8))
+    model.eval()
+    assert flags(model, original=trained) == ["bn-only"]
+    assert flags(changed(model, noisy(1e-7)), original=trained) == ["bn-only"]
     # Its scale is a weight like any other.
     scaled = copy.deepcopy(model)
     with torch.no_grad():
         scaled.bn1.weight += 1
-    assert flags(scaled) == []
+    assert flags(scaled, original=trained) == []
+
+
+def test_a_network_without_batch_norm_is_never_bn_only():
+    original = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
+    other = changed(original, noisy(0.1))
+    assert flags(other, original=original) == []
 
 
 def test_batch_norm_statistics_are_named_as_in_the_weights():
@@ -99,7 +173,7 @@ def test_a_gold_is_recognised_by_what_it_says(by, expected):
 def test_golds_are_no_copies_of_each_other(library):
     readouts = [stored.readout for stored in library.readouts(library.loaded.cases[0])]
     model = library.loaded.fresh(0)
-    assert find_flags(model, model, readouts[0], readouts[1:]) == ["no-op"]
+    assert find_flags(model, model, readouts[0], readouts[1:], outputs) == ["no-op"]
 
 
 def test_flags_reach_the_record(library, tmp_path):

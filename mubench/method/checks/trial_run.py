@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from mubench.method.access import GOLD_LABELS
-from mubench.method.problem import Meter, Method, MethodInputs, Problem
+from mubench.method.meter import Meter
+from mubench.method.problem import Method, MethodInputs, Problem
 from mubench.method.source import source_files
 from mubench.task import data
 from mubench.task.data import Samples

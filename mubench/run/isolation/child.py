@@ -23,8 +23,9 @@ import torch
 
 from mubench._util.errors import UserError
 from mubench.method.discovery import MethodClass, load_method
+from mubench.method.meter import Meter
 from mubench.method.parameters import configure, resolved_parameters
-from mubench.method.problem import Meter, Method, Problem
+from mubench.method.problem import Method, Problem
 from mubench.run.execute import describe_error, execute
 
 from . import linux, wire_format

@@ -32,7 +32,8 @@ def test_numbers_are_those_of_a_run_in_this_process(run, library, tmp_path, refe
     assert apart.readout_sha256 == here.readout_sha256
     assert apart.metrics == here.metrics
     assert apart.reports == here.reports
-    for count in ("forward_samples", "backward_samples", "epochs_equivalent"):
+    assert apart.cost.operations is not None
+    for count in ("forward_samples", "backward_samples", "epochs_equivalent", "operations"):
         assert getattr(apart.cost, count) == getattr(here.cost, count)
     assert (apart.isolated, here.isolated) == (True, False)
     assert apart.cost.peak_memory_bytes > 50e6
