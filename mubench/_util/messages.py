@@ -1,8 +1,15 @@
 """Words for people: suggestions for misspelt names, messages on stderr, durations."""
 
 import difflib
+import re
 import sys
 from collections.abc import Iterable
+
+_ORDERS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)|\x1b.")
+"""What terminals take for an order: colours, moves of the cursor, titles of windows."""
+
+MOST_LETTERS = 1000
+"""Most letters of a line that somebody else's code wrote."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -25,3 +32,32 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def one_line(text: str) -> str:
+    """The first line of a text by somebody else, without what a terminal would obey."""
+    return printable(text.partition("\n")[0])[:MOST_LETTERS]
+
+
+def printable(text: str) -> str:
+    """A text without what a terminal would obey; its lines and tabs stay.
+
+    A line that was written over, as progress bars do, is the last version of it.
+    """
+    lines = [line.rstrip("\r").rpartition("\r")[2] for line in _ORDERS.sub("", text).split("\n")]
+    return "\n".join("".join(map(_printable_letter, line)) for line in lines)
+
+
+def _printable_letter(letter: str) -> str:
+    if letter.isprintable() or letter == "\t":
+        return letter
+    return letter.encode("unicode_escape").decode()
+
+
+def error_line(raised: BaseException) -> str:
+    """An exception in one line, even if its text cannot be told."""
+    try:
+        text = str(raised)
+    except BaseException as another:  # its class is somebody else's
+        text = f"(its text cannot be told: {type(another).__name__})"
+    return one_line(f"{type(raised).__name__}: {text}")

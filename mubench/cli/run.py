@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from mubench.method.discovery import MethodInfo
     from mubench.run.cell import Measurement
 
+NOT_ISOLATED = (
+    "not isolated: the method can reach golds, test data, files and the harness itself, has no "
+    "time limit, and its import is not timed; its records say isolated: false"
+)
+
 
 @click.command(
     epilog=examples(
@@ -40,9 +45,9 @@ if TYPE_CHECKING:
 @DEVICE
 @OUT
 @click.option("--again", is_flag=True, help="Measure even what this code has measured before.")
-@click.option("--isolate/--no-isolate", default=False, show_default=True,
+@click.option("--isolate/--no-isolate", default=None,
               help="Run the method in a process of its own, with limits on time and memory and "
-              "no way to golds or test data.")  # fmt: skip
+              "no way to golds or test data.  [default: all but built-in methods]")  # fmt: skip
 @click.option("--save-weights", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Keep the unlearned models there, as safetensors.")  # fmt: skip
 def run(
@@ -57,7 +62,7 @@ def run(
     device: str,
     out: Path,
     again: bool,
-    isolate: bool,
+    isolate: bool | None,
     save_weights: Path | None,
 ) -> None:
     """Measures a method on one or more cases of a task.
@@ -66,14 +71,16 @@ def run(
     take.
     """
     with usage_errors():
-        from mubench.method.discovery import load_method
+        from mubench.method.discovery import is_built_in, load_method
         from mubench.method.parameters import configure, parse_settings
         from mubench.run.isolation.host import Isolation
 
         parameters = parse_settings(settings)
         isolation: Isolation | None = None
         method: MethodInfo
-        if isolate:
+        if isolate is False and not is_built_in(reference):
+            say(NOT_ISOLATED)
+        if not is_built_in(reference) if isolate is None else isolate:
             isolation = click.get_current_context().with_resource(Isolation([out]))
             (method,) = isolation.describe(reference, [parameters])
             instance = None

@@ -12,6 +12,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -19,10 +20,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mubench._util.errors import UserError
-from mubench._util.messages import did_you_mean
+from mubench._util.messages import did_you_mean, error_line
 
 from .access import ACCESS, GOLD_LABELS
-from .source import source_files, source_sha
+from .source import HARNESS, source_files, source_sha
 
 if TYPE_CHECKING:
     from .problem import Method
@@ -121,19 +122,30 @@ def _packages(entry: EntryPoint) -> set[str]:
     return {name for name in (*text.split(), *files) if name.isidentifier()}
 
 
-def load_method(reference: str) -> MethodClass:
+def is_built_in(reference: str) -> bool:
+    """True if a reference names a method that comes with the harness; nothing is imported."""
+    entries = available_methods().get(reference, [])
+    return bool(entries) and all(_distribution(entry) == HARNESS for entry in entries)
+
+
+def load_method(
+    reference: str, importing: AbstractContextManager[object] | None = None
+) -> MethodClass:
     """Imports a method.
 
     Args:
         reference: an installed method's name, `package.module:Class`, or `./file.py:Class`.
+        importing: entered before the method's code is run by the import.
 
     Raises:
         UserError: there is no such method, several distributions claim its name, it cannot be
             imported, or it is not a method; the message says what to do.
     """
+    importing = importing or nullcontext()
     if ":" in reference:
         location, _, class_name = reference.rpartition(":")
-        module = _import(location, reference)
+        with importing:
+            module = _import(location, reference)
         if not hasattr(module, class_name):
             near = did_you_mean(class_name, [n for n in vars(module) if n[:1].isupper()])
             raise UserError(f"{location} has no class {class_name!r}{near}")
@@ -151,11 +163,12 @@ def load_method(reference: str) -> MethodClass:
         raise UserError(f"method {reference!r} is claimed by {claims}: uninstall one of them")
     (entry,) = entries
     try:
-        loaded = entry.load()
+        with importing:
+            loaded = entry.load()
     except Exception as error:
         raise UserError(
             f"method {reference!r} of {_distribution(entry)} cannot be imported: "
-            f"{type(error).__name__}: {error}"
+            f"{error_line(error)}"
         ) from error
     cls = _checked(loaded, reference)
     version = entry.dist.version if entry.dist else None
@@ -201,9 +214,7 @@ def _import(location: str, reference: str) -> ModuleType:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(
-            f"method {reference!r} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+        raise UserError(f"method {reference!r} cannot be imported: {error_line(error)}") from error
 
 
 def _checked(cls: Any, reference: str) -> "type[Method]":

@@ -32,3 +32,8 @@ class Flag(StrEnum):
     ONE_CLASS = "one-class", "Every test image is predicted to be of one class."
     GOLD_COPY = "gold-copy", "The outputs are those of one of the golds."
     LEFT_PROCESSES = "left-processes", "Processes of the method outlived its run and were ended."
+    LEFT_FILES = (
+        "left-files",
+        "New files or shared memory of this user were in shared folders after the run, which had "
+        "none of its own.",
+    )

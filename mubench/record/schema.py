@@ -11,9 +11,13 @@ from annotated_types import Ge, Le
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from mubench._util.hashing import digest
+from mubench._util.messages import one_line
 from mubench.task.spec import Sha256
 
 Status = Literal["ok", "error", "diverged", "timeout"]
+
+Isolation = Literal["process", "namespaces"]
+"""What walls a method in: a process of its own, or also files, users and a network of its own."""
 
 Samples = Annotated[int, Ge(0), Le(10**15)]
 """A count of samples. The bound keeps a forged count from overflowing."""
@@ -71,8 +75,10 @@ class Usage(_Part):
     """What a run of a method used, as counted and timed by the harness."""
 
     seconds: float = 0.0
-    """Wall-clock seconds around `unlearn()` alone, with the device synchronised before and
-    after."""
+    """Wall-clock seconds, with the device synchronised before and after.
+
+    In a process of its own: from the import of the method until its weights have arrived. In the
+    harness's own: around `unlearn()` alone."""
     forward_samples: Samples = 0
     """Samples that passed forward through any network of the problem."""
     backward_samples: Samples = 0
@@ -252,8 +258,10 @@ class Record(RecordHead):
 
     status: Status
     """`ok`, or how the run failed."""
-    error: str | None = None
+    error: Annotated[str, AfterValidator(one_line)] | None = None
     """What happened, in a line, for a status other than `ok`."""
+    isolation: Isolation | None = None
+    """What walled the method in. None: nothing did, or the record is older than this field."""
     metrics: dict[str, Metric] = {}
     """Every metric of the unlearned model; empty for a run that failed."""
     floor: dict[str, Metric] = {}

@@ -1,14 +1,16 @@
 """One cell: one method on one case with one seed, measured into one record.
 
-The clock runs around `unlearn()` alone, in this process or in one of its own. Golds are read only
-after the clock has stopped. The model that a method returns is never run as it is. Its weights are
-checked and put into a network that the harness built, and that network is scored.
+The clock runs around the method alone: around `unlearn()` in this process, and from its import on
+in one of its own. Golds are read only after the clock has stopped. The model that a method returns
+is never run as it is. Its weights are checked and put into a network that the harness built, and
+that network is scored.
 """
 
 import io
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,8 +21,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from mubench._util.errors import DoesNotHold
 from mubench._util.files import write_atomic
 from mubench._util.hashing import derive_seed
+from mubench._util.messages import printable
 from mubench.gold.library import GoldLibrary
 from mubench.gold.loaded import LoadedTask
 from mubench.method.access import GOLD_LABELS
@@ -41,6 +45,7 @@ from mubench.training.networks import contiguous_tensors
 
 from .execute import BadModelError, MethodOutcome, describe_error, execute
 from .flags import COMPARED, find_flags
+from .isolation import wire_format
 from .isolation.host import Described, Isolation, time_limit
 from .machine import device_name, git_revision, harness_sha256, versions
 
@@ -115,7 +120,7 @@ def measure(
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
     outcome, retrain_seconds = _run(library, cell, head, isolation)
     if outcome.printed:
-        sys.stderr.write(outcome.printed.removesuffix("\n") + "\n")
+        sys.stderr.write(printable(outcome.printed).removesuffix("\n") + "\n")
     unlearned = _accept(loaded, outcome)
     cost = _cost(loaded, cell.case, outcome, retrain_seconds)
     flags = (
@@ -146,6 +151,7 @@ def measure(
         head,
         status=outcome.status,
         error=outcome.error,
+        isolation=outcome.isolation,
         cost=cost,
         git_revision=git_revision(),
         started_at=started_at,
@@ -234,7 +240,12 @@ def _run_here(method: Method, inputs: MethodInputs) -> MethodOutcome:
     problem = Problem(inputs, meter)
     # Because stdout is for data only, what a method prints there goes to stderr afterwards.
     with restored(), redirect_stdout(printed):
-        outcome = execute(method, problem, meter)
+        left = execute(method, problem, meter)
+        content = wire_format.pack_outcome(left)
+    try:
+        outcome = wire_format.unpack_outcome(content, inputs.num_forget)
+    except DoesNotHold as error:
+        outcome = MethodOutcome("error", str(error), usage=left.usage)
     outcome.printed = printed.getvalue()
     return outcome
 
@@ -254,7 +265,7 @@ def _inputs(library: GoldLibrary, cell: Cell) -> MethodInputs:
     if "holdout" in requires:  # a copy, as the others are, so that the next method gets it whole
         access["holdout"] = loaded.holdout[torch.arange(len(loaded.holdout))]
     if "training_log" in requires:
-        access["training_log"] = library.training_log(original)
+        access["training_log"] = deepcopy(library.training_log(original))
     if GOLD_LABELS in requires:
         access[GOLD_LABELS] = _gold_labels(library, cell.case)
     return MethodInputs(
@@ -262,9 +273,10 @@ def _inputs(library: GoldLibrary, cell: Cell) -> MethodInputs:
         access={name: access[name] for name in requires},
         requires=requires,
         num_forget=len(forget),
-        architecture=loaded.architecture,
-        data=loaded.task.data,
-        recipe=loaded.task.train,
+        # Copies, because a method in this process may change them in place.
+        architecture=deepcopy(loaded.architecture),
+        data=deepcopy(loaded.task.data),
+        recipe=deepcopy(loaded.task.train),
         # Otherwise all cases would share what a seed draws, such as an untrained network.
         seed=derive_seed("method seed", cell.seed, cell.case.id),
         device=loaded.device,

@@ -4,18 +4,23 @@ The same code runs a method in this process and in a process of its own (`mubenc
 so that the numbers are the same. Nothing here knows a gold or a scored sample.
 """
 
-import time
+import signal
+import threading
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mubench._util.messages import error_line
 from mubench.method.meter import Meter
 from mubench.method.problem import Method, Problem
-from mubench.record.schema import Status, Usage
+from mubench.record.schema import Isolation, Status, Usage
 from mubench.training import loop
 
 from .machine import peak_memory_bytes
@@ -47,6 +52,8 @@ class MethodOutcome:
     """What the method wrote to stdout and stderr."""
     flags: tuple[str, ...] = ()
     """Flags that only who ran the method can tell."""
+    isolation: Isolation | None = None
+    """What walled the method in; None in the harness's own process."""
 
 
 def execute(method: Method, problem: Problem, meter: Meter) -> MethodOutcome:
@@ -62,19 +69,24 @@ def execute(method: Method, problem: Problem, meter: Meter) -> MethodOutcome:
     """
     with meter.running() as reading:
         outcome, seconds = _unlearn(method, problem)
+    memory = peak_memory_bytes(problem.device)
     if not reading.is_intact:
         outcome.status, outcome.weights = "error", None
         outcome.error = "the method took the meter out"
-    outcome.reports = problem.reports
-    outcome.usage = Usage(
-        seconds=seconds,
-        forward_samples=reading.samples.forward,
-        backward_samples=reading.samples.backward,
-        peak_memory_bytes=peak_memory_bytes(problem.device),
-        operations=reading.operations,
-        unseen_forward_samples=reading.unseen.forward,
-        unseen_backward_samples=reading.unseen.backward,
-    )
+    try:
+        outcome.reports = dict(problem.reports)
+        outcome.usage = Usage(
+            seconds=seconds,
+            forward_samples=reading.samples.forward,
+            backward_samples=reading.samples.backward,
+            peak_memory_bytes=memory,
+            operations=reading.operations,
+            unseen_forward_samples=reading.unseen.forward,
+            unseen_backward_samples=reading.unseen.backward,
+        )
+    except Exception:  # such as a negative count
+        outcome = MethodOutcome("error", "the method changed what the harness counts with")
+        outcome.usage = Usage(peak_memory_bytes=memory)
     return outcome
 
 
@@ -86,20 +98,43 @@ def _unlearn(method: Method, problem: Problem) -> tuple[MethodOutcome, float]:
         torch.cuda.reset_peak_memory_stats(device)
     loop.synchronise(device)
     seconds = 0.0
-    started = time.perf_counter()
-    try:
-        with loop.forked_rng(device):
-            torch.manual_seed(problem.seed_for("global"))
-            returned = method.unlearn(problem)
-        loop.synchronise(device)
-        seconds = time.perf_counter() - started
-        outcome.weights = _weights(returned)
-    except (Exception, SystemExit) as raised:
-        seconds = seconds or time.perf_counter() - started
-        outcome.status = "diverged" if isinstance(raised, loop.Diverged) else "error"
-        outcome.error = describe_error(raised)
-        outcome.trace = traceback.format_exc()
+    started = perf_counter()
+    with _noticed_interrupts() as was_interrupted:
+        try:
+            with loop.forked_rng(device):
+                torch.manual_seed(problem.seed_for("global"))
+                returned = method.unlearn(problem)
+            loop.synchronise(device)
+            seconds = perf_counter() - started
+            outcome.weights = _weights(returned)
+        except BaseException as raised:
+            if isinstance(raised, KeyboardInterrupt) and was_interrupted():
+                raise
+            seconds = seconds or perf_counter() - started
+            outcome.status = "diverged" if isinstance(raised, loop.Diverged) else "error"
+            outcome.error = describe_error(raised)
+            outcome.trace = traceback.format_exc()
     return outcome, seconds
+
+
+@contextmanager
+def _noticed_interrupts() -> Iterator[Callable[[], bool]]:
+    """Tells whether the user pressed Ctrl-C, as a method can raise `KeyboardInterrupt` itself."""
+    came: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield lambda: True  # nothing can be told, so the user is believed
+        return
+
+    def note(number: int, frame: Any) -> None:
+        came.append(number)
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(came)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _weights(returned: object) -> Tensors:
@@ -110,9 +145,9 @@ def _weights(returned: object) -> Tensors:
 
 def describe_error(raised: BaseException) -> str:
     """An exception in one line, which says so if memory ran out."""
-    first_line = f"{type(raised).__name__}: {raised}".partition("\n")[0]
+    first_line = error_line(raised)
     is_memory = isinstance(raised, MemoryError | torch.cuda.OutOfMemoryError)
     # Because torch raises a plain RuntimeError when the CPU has no memory left, the text tells.
-    if is_memory or "can't allocate memory" in str(raised):
+    if is_memory or "can't allocate memory" in first_line:
         return f"out of memory: {first_line}"
     return first_line

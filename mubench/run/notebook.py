@@ -14,7 +14,7 @@ from mubench._util.errors import UserError
 from mubench.gold.build import build_missing
 from mubench.gold.library import GoldLibrary
 from mubench.gold.loaded import LoadedTask
-from mubench.method.discovery import MethodInfo, load_method, method_of
+from mubench.method.discovery import MethodInfo, is_built_in, load_method, method_of
 from mubench.method.parameters import configure
 from mubench.method.problem import Method
 from mubench.record.folder import ResultsFolder
@@ -36,7 +36,7 @@ def measure(
     settings: Mapping[str, Any] | None = None,
     results: str | Path = "results",
     device: str = "auto",
-    isolate: bool = False,
+    isolate: bool | None = None,
     again: bool = False,
 ) -> list[Record]:
     """Measures a method on cases of a task and writes a record of each run.
@@ -52,7 +52,9 @@ def measure(
         settings: parameters of a method that is given by name, other than their defaults.
         results: folder of records.
         device: `cpu`, `cuda`, `cuda:1`; `auto` takes a GPU if there is one.
-        isolate: True to run the method in a process of its own, given by name.
+        isolate: True to run the method in a process of its own, False in this one. None: in its
+            own, if it is given by name and does not come with mubench. An instance is of this
+            process and cannot leave it.
         again: True to measure even what the same code has measured before.
 
     Returns:
@@ -70,6 +72,8 @@ def measure(
             option = "settings" if settings else "isolate"
             raise UserError(f"{option} needs a method that is given by name, not an instance")
         return _measure(method_of(method), method, None, spec, cases, seeds, folder, device, again)
+    if isolate is None:
+        isolate = not is_built_in(method)
     if not isolate:
         found = load_method(method)
         instance = configure(found, settings or {})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mubench._util.messages import did_you_mean, duration, say
+from mubench._util.messages import did_you_mean, duration, error_line, one_line, printable, say
 
 
 def test_the_nearest_name_is_suggested_and_none_where_none_is_near():
@@ -22,3 +22,30 @@ def test_what_is_said_goes_to_stderr_alone(capsys):
 )
 def test_a_time_has_the_unit_that_a_person_would_use(seconds, expected):
     assert duration(seconds) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain, \u00e9\u4e2d and\ttab\nnext", "plain, \u00e9\u4e2d and\ttab\nnext"),
+        ("\x1b[31mred\x1b[0m \x1b]0;title\x07\x1b]8;;http://x\x1b\\link\x1b7", "red link"),
+        ("bell\x07 \x9b2J \u202ereversed \udcff", "bell\\x07 \\x9b2J \\u202ereversed \\udcff"),
+        (" 10%\r 50%\r100%\r\ndone\r\n", "100%\ndone\n"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_not_printed(text, expected):
+    assert printable(text) == expected
+
+
+def test_a_line_by_somebody_else_is_one_and_has_an_end():
+    assert one_line("first\nsecond") == "first"
+    assert len(one_line("x" * 10**6)) == 1000
+
+
+def test_an_error_is_a_line_even_if_its_text_raises():
+    class Mute(Exception):
+        def __str__(self):
+            raise KeyboardInterrupt
+
+    assert error_line(ValueError("one\ntwo")) == "ValueError: one"
+    assert error_line(Mute()) == "Mute: (its text cannot be told: KeyboardInterrupt)"

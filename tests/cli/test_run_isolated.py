@@ -1,4 +1,4 @@
-"""`mubench run` with `--isolate`, and `mubench run` that is killed."""
+"""`mubench run` in a process of its own and without, and `mubench run` that is killed."""
 
 import json
 import os
@@ -19,21 +19,49 @@ from tests.helpers.places import BAD_PLUGINS
 from tests.helpers.tiny import TINY
 
 
-def test_the_command_isolates_when_it_is_told_to(tiny_store, tmp_path, monkeypatch):
+@pytest.fixture
+def command(tiny_store, tmp_path, monkeypatch):
+    """`mubench run` of a method that is not built in and calls `sys.exit(0)`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MUBENCH_CACHE", str(tiny_store.root))
     Path("tiny.toml").write_text(TINY)
     Path("mine.py").write_text((BAD_PLUGINS / "exits.py").read_text())
-    command = ["run", "--task", "tiny.toml", "--isolate", "--method", "./mine.py:Bad"]
+    return ["run", "--task", "tiny.toml", "--method", "./mine.py:Bad"]
+
+
+def the_record():
+    (path,) = Path("results").rglob("*.json")
+    return read_record(path)
+
+
+def test_a_method_that_is_not_built_in_is_isolated(tiny, command):
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 1, result.output
     assert "SystemExit: 0" in result.stdout
-    (path,) = Path("results").rglob("*.json")
-    record = read_record(path)
+    assert "not isolated" not in result.stderr
+    record = the_record()
     assert (record.method, record.status, record.isolated) == ("bad", "error", True)
+    assert record.isolation in ("process", "namespaces")
     result = CliRunner().invoke(main, [*command, "--set", "x=1"])
     assert result.exit_code == 2
     assert "bad has no parameter 'x'" in result.stderr
+
+
+def test_what_is_given_up_without_isolation_is_said(tiny, command):
+    result = CliRunner().invoke(main, [*command, "--no-isolate"])
+    assert result.exit_code == 1, result.output
+    (line,) = [line for line in result.stderr.splitlines() if "not isolated" in line]
+    assert "golds, test data, files" in line
+    record = the_record()
+    assert (record.status, record.isolated, record.isolation) == ("error", False, None)
+
+
+def test_a_built_in_method_is_not_isolated_unless_that_is_wanted(tiny, command):
+    for extra, isolated in (((), False), (("--isolate",), True)):
+        result = CliRunner().invoke(main, [*command[:3], "--method", "original", *extra])
+        assert result.exit_code == 0, result.output
+        assert "not isolated" not in result.stderr
+        assert the_record().isolated is isolated
 
 
 def start_run(folder, cache, results):

@@ -27,8 +27,8 @@ def test_what_takes_part_is_what_the_measuring_code_imports():
 
 
 OUTCOME = {
-    "status", "error", "metrics", "floor", "golds", "readout_sha256", "reports", "cost", "flags",
-    "git_revision", "started_at",
+    "status", "error", "metrics", "floor", "golds", "isolation", "readout_sha256", "reports",
+    "cost", "flags", "git_revision", "started_at",
 }  # fmt: skip
 
 

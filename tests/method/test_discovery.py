@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 import mubench
-from mubench.method.discovery import METHODS_GROUP, MethodClass, available_methods, load_method
+from mubench.method.discovery import (
+    METHODS_GROUP,
+    MethodClass,
+    available_methods,
+    is_built_in,
+    load_method,
+)
 from tests.helpers.methods import PLUGIN
 
 SOURCE = Path(mubench.__file__).parent
@@ -120,3 +126,9 @@ def test_a_broken_plugin_hurts_nobody_else(tmp_path, monkeypatch):
     assert load_method("finetune").name == "finetune"
     with pytest.raises(ValueError, match="'shared' of one cannot be imported: OSError: broken"):
         load_method("shared")
+
+
+def test_only_installed_methods_of_the_harness_itself_are_built_in():
+    assert is_built_in("finetune")
+    for reference in ("./finetune.py:FineTune", "mubench_methods.finetune:FineTune", "finetunee"):
+        assert not is_built_in(reference)

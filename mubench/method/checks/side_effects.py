@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mubench._util.cache import cache_root
-from mubench.method.global_state import GLOBAL_STATE
+from mubench.method.global_state import GLOBAL_STATE, bindings, put_back
 
 
 @dataclass
@@ -56,7 +56,7 @@ def watched(own_files: frozenset[str]) -> Iterator[SideEffects]:
         stack.callback(setattr, sys, "dont_write_bytecode", sys.dont_write_bytecode)
         sys.dont_write_bytecode = True
         before = {name: read() for name, (read, _) in GLOBAL_STATE.items()}
-        bindings = _harness_bindings()
+        harness = bindings(lambda module: module.startswith("mubench."))
         _start_listening()
         with redirect_stdout(printed), redirect_stderr(printed):
             _listeners.append((seen, own_files))
@@ -69,10 +69,7 @@ def watched(own_files: frozenset[str]) -> Iterator[SideEffects]:
                     if read() != before[name]:
                         seen.changed.append(name)
                         restore(before[name])
-                for (owner, name), value in bindings.items():
-                    if vars(owner).get(name) is not value:
-                        seen.changed.append(f"{owner.__name__}.{name}")
-                        setattr(owner, name, value)
+                seen.changed += put_back(harness)
                 # Files that compiled code opens raise no audit event, so look for them.
                 seen.written += [str(p.relative_to(folder)) for p in sorted(folder.rglob("*"))]
 
@@ -89,23 +86,6 @@ def where(error: BaseException, own_files: frozenset[str]) -> str:
     own = [f" ({Path(s.filename).name}:{s.lineno})" for s in steps if s.filename in own_files]
     text = f"{type(error).__name__}: {error}".partition("\n")[0]
     return textwrap.shorten(text, 200) + (own[-1] if own else "")
-
-
-def _harness_bindings() -> dict[tuple[Any, str], Any]:
-    """The value of every name in the harness's modules and classes, by (module or class, name)."""
-    modules = [module for name, module in sys.modules.items() if name.startswith("mubench.")]
-    classes = [
-        value
-        for module in modules
-        for value in vars(module).values()
-        if isinstance(value, type) and value.__module__ == module.__name__
-    ]
-    return {
-        (owner, name): value
-        for owner in (*modules, *classes)
-        for name, value in vars(owner).items()
-        if not name.startswith("__")
-    }
 
 
 WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND

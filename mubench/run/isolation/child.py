@@ -2,12 +2,14 @@
 
 The process and the caller speak line by line, in JSON:
 
-    the caller names a method and its settings  -> the process describes the method, or refuses
-    the caller has written the inputs           -> the process has made the problem
-    the caller starts the clock                 -> the process has unlearned and written the outcome
+    the caller names a method and its settings  -> the process says how it is walled in
+                                                -> the process has found the method, or refuses
+    the caller starts the clock                 -> the process describes the method, or refuses
+    the caller has written the inputs           -> the process has unlearned and written the outcome
 
-The method is imported before its inputs exist, so no work can be done ahead of the clock. The clock
-is the caller's, so it does not matter what this process says of itself.
+The clock starts before the first line of the method's code runs and ends when the outcome is there,
+so no work can be done ahead of it. The method is imported before its inputs exist. The clock is the
+caller's, so it does not matter what this process says of itself.
 """
 
 import atexit
@@ -17,25 +19,35 @@ import socket
 import sys
 import tempfile
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, Any, NoReturn
 
 import torch
 
 from mubench._util.errors import UserError
 from mubench.method.discovery import MethodClass, load_method
+from mubench.method.global_state import room_for_open_files
 from mubench.method.meter import Meter
 from mubench.method.parameters import configure, resolved_parameters
 from mubench.method.problem import Method, Problem
 from mubench.run.execute import describe_error, execute
 
 from . import linux, wire_format
+from .private_files import make_files_private
+
+FILES_SHARE = 0.25
+"""Share of a run's memory that its files may take, because they lie in memory too."""
 
 
-def main(folder: str, control: int, output: int, inputs: int, result: int) -> NoReturn:
+def main(
+    folder: str, obstacle: str | None, control: int, output: int, inputs: int, result: int
+) -> NoReturn:
     """Runs one method.
 
     Args:
         folder: an empty folder for this process alone: working folder, home, temporary files.
+        obstacle: why this process has no namespaces, or None.
         control: descriptor of the socket to the caller.
         output: descriptor that takes what the method prints.
         inputs: descriptor of the file that the caller will write the inputs to.
@@ -48,7 +60,7 @@ def main(folder: str, control: int, output: int, inputs: int, result: int) -> No
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
         caller = _Caller(control)
         request = caller.hear()
-        _settle(folder, request["memory_bytes"])
+        caller.say({"obstacle": _settle(folder, obstacle, request)})
         _run(request, caller, inputs, result)
         code = 0
         atexit._run_exitfuncs()  # ends pools of processes; the rest of an exit takes a second
@@ -76,25 +88,32 @@ class _Caller:
         self._socket.sendall(json.dumps(message).encode() + b"\n")
 
 
-def _settle(folder: str, memory_bytes: int) -> None:
+def _settle(folder: str, obstacle: str | None, request: dict[str, Any]) -> str | None:
+    """Walls this process in; returns why it has no files of its own, or None."""
+    if obstacle is None:
+        most_bytes = int(FILES_SHARE * request["memory_bytes"])
+        obstacle = make_files_private(folder, request["code"], most_bytes)
     os.chdir(folder)
     os.environ.update(HOME=folder, TMPDIR=folder)
     tempfile.tempdir = None
-    linux.limit_memory(memory_bytes)
+    if request["device"]:
+        torch.ones(1, device=request["device"])  # a GPU takes seconds to start up: before the clock
+    linux.limit_memory(request["memory_bytes"])
     linux.drop_privileges()
+    return obstacle
 
 
 def _run(request: dict[str, Any], caller: _Caller, inputs_file: int, result_file: int) -> None:
     reference = request["reference"]
     try:
-        method = load_method(reference)
+        method = load_method(reference, _under_the_clock(caller))
+        description, instance = _describe(method, request["settings"])
     except UserError as error:
         return caller.say({"refused": str(error)})
     except BaseException as error:
         return caller.say(
             {"refused": f"method {reference!r} cannot be imported: {describe_error(error)}"}
         )
-    description, instance = _describe(method, request["settings"])
     caller.say(description)
     caller.hear()
     assert instance
@@ -105,19 +124,12 @@ def _run(request: dict[str, Any], caller: _Caller, inputs_file: int, result_file
     torch.set_num_threads(request["threads"])
     meter = Meter()
     problem = Problem(inputs, meter)
-    caller.say("ready")
-    caller.hear()
-
     me = os.getpid()
-    outcome = execute(instance, problem, meter)
+    with room_for_open_files():
+        outcome = execute(instance, problem, meter)
     if os.getpid() != me:
         os._exit(0)  # this is a copy that the method forked and that came out of `unlearn` too
-    try:
-        content = wire_format.pack_outcome(outcome)
-    except Exception as error:  # weights of a kind that cannot be written
-        outcome.status, outcome.error, outcome.weights = "error", describe_error(error), None
-        outcome.trace = traceback.format_exc()
-        content = wire_format.pack_outcome(outcome)
+    content = wire_format.pack_outcome(outcome)
     with os.fdopen(result_file, "wb") as file:
         file.seek(0)
         file.truncate()
@@ -125,11 +137,19 @@ def _run(request: dict[str, Any], caller: _Caller, inputs_file: int, result_file
     caller.say("done")
 
 
+@contextmanager
+def _under_the_clock(caller: _Caller) -> Iterator[None]:
+    """Lets the caller start the clock before the code inside runs."""
+    caller.say("found")
+    caller.hear()
+    yield
+
+
 def _describe(
     method: MethodClass, settings: list[dict[str, Any]]
 ) -> tuple[dict[str, Any], Method | None]:
     """What a record says of a method, its parameters under each setting, and the last instance."""
-    parameters: list[dict[str, Any] | None] = []
+    parameters: list[dict[str, Any]] = []
     mistakes: list[str] = []
     instance = None
     for setting in settings:

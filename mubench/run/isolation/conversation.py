@@ -18,6 +18,9 @@ from mubench.record.schema import Status
 
 EXIT_SECONDS = 2  # most seconds for what a method registered to be done at exit
 PRINTED_BYTES = 100_000  # the last so many bytes of what a method prints are kept
+LINE_BYTES = 10_000_000  # a child's line may be so long
+
+MISUSED = "the method used the harness's own channel"
 
 
 class NotHeard(Exception):  # noqa: N818 - becomes a status
@@ -35,8 +38,12 @@ class Ending:
     code: int  # exit code; negative: the signal that killed the child
     peak_memory_bytes: int  # of the child's process
     left: int  # processes that outlived the child
+    reason: str | None = None  # why the server ended the child, if it did
+    left_things: tuple[str, ...] = ()  # new in shared folders and shared memory
 
     def __str__(self) -> str:
+        if self.reason:
+            return f"its process was ended: {self.reason}"
         if self.code >= 0:
             return f"it ended its process with exit code {self.code}"
         name = signal.Signals(-self.code).name
@@ -98,12 +105,14 @@ class Child:
                 raise NotHeard("error", str(self._ending))
             if time.monotonic() > deadline:
                 raise NotHeard("timeout", f"stopped after {seconds:.0f} s")
+            if len(self._heard) > LINE_BYTES:
+                raise NotHeard("error", MISUSED)
             self._listen(deadline)
         line, _, self._heard = self._heard.partition(b"\n")
         try:
             return json.loads(line)
-        except ValueError:
-            raise NotHeard("error", "the method used the harness's own channel") from None
+        except (ValueError, RecursionError):
+            raise NotHeard("error", MISUSED) from None
 
     def _listen(self, deadline: float) -> None:
         """Takes in what the child or the server sends next, until the deadline at the latest."""

@@ -7,37 +7,44 @@ What holds everywhere:
 - `MUBENCH_CACHE`, `MUBENCH_DATA` and the user's home are not in the process's environment. Its
   working folder is empty and is removed with it.
 - A hang, a crash, `sys.exit` or running out of memory ends that process alone, with its children.
-- The clock is the caller's: from telling the process to begin until its weights have arrived.
+- The clock is the caller's: from just before the method's code is imported until its weights have
+  arrived. The inputs come into being after the import.
 - Weights come back as safetensors and are checked, so nothing of the method's runs in the caller.
 
 What holds if the system gives namespaces to users, as most Linux outside of containers does:
 
 - The cache, the data and the results are not in the process's file system.
-- The process sees no other process.
+- The process sees no other process, and no network.
+- What the process writes to files, shared memory and keyrings is its own and is gone with it. All
+  that was there before can be read and not be written to.
 
-What does not hold: the network is open. A method can bring along what it knows of public test
-images. The counts of samples are taken inside the process. Other files can be read and written as
-the user can. This is no sandbox for malicious code.
+What does not hold: a method can bring along what it knows of public test images. The counts of
+samples are taken inside the process. Other files can be read as the user can. This is no sandbox
+for malicious code.
 """
 
+import contextlib
 import json
 import os
 import select
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import unquote, urlsplit
 
 import platformdirs
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mubench._util.cache import cache_root
 from mubench._util.errors import DoesNotHold, UserError
 from mubench._util.files import HARNESS
-from mubench._util.messages import say
+from mubench._util.messages import one_line, printable, say
 from mubench.method.discovery import MethodInfo
 from mubench.method.problem import MethodInputs
 from mubench.record.flags import Flag
@@ -45,7 +52,7 @@ from mubench.record.schema import Usage
 from mubench.run.execute import MethodOutcome
 
 from . import linux, wire_format
-from .conversation import EXIT_SECONDS, Child, NotHeard, read_line
+from .conversation import EXIT_SECONDS, MISUSED, Child, NotHeard, read_line
 
 START_SECONDS = 120  # most seconds for importing a method, and for building its problem
 CLOSE_SECONDS = 30  # most seconds for a process that may still be importing torch to end
@@ -101,11 +108,14 @@ class Isolation:
             memory_bytes: bytes that a method may have. None: 80% of the machine's.
         """
         self._hidden = _hideable(hidden)
+        self._code = [str(path) for path in _code() if path != Path("/")]
         self._memory_bytes = memory_bytes or memory_limit()
         self.visible: str | None = None
         """Why methods can see the hidden folders all the same. None: they cannot.
 
         The reason is known after the first method."""
+        self.obstacle: str | None = None
+        """Why a method's files can outlive its run. None: they cannot, or no method ran yet."""
         self._start()
 
     def _start(self) -> None:
@@ -158,13 +168,51 @@ class Isolation:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _request(self, reference: str, settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def _request(
+        self, reference: str, settings: Sequence[Mapping[str, Any]], device: torch.device | None
+    ) -> dict[str, Any]:
+        location = reference.rpartition(":")[0]
+        of_method = [str(Path(location).parent)] if location.endswith(".py") else []
         return {
             "reference": reference,
             "settings": settings,
             "threads": torch.get_num_threads(),
             "memory_bytes": self._memory_bytes,
+            "code": [*self._code, *of_method],
+            "device": str(device) if device else None,
         }
+
+    def _meet(
+        self,
+        child: Child,
+        reference: str,
+        settings: Sequence[Mapping[str, Any]],
+        device: torch.device | None = None,
+    ) -> "_Answer":
+        """Has a child import a method and describe it; starts the clock in between.
+
+        Args:
+            child: a new child.
+            reference: how to find the method.
+            settings: several sets of parameters.
+            device: what the method will run on, if it will.
+
+        Raises:
+            NotHeard: the child ended, was too slow, or says something else.
+        """
+        child.say(self._request(reference, settings, device))
+        obstacle = child.hear(START_SECONDS)["obstacle"]
+        if obstacle and not (self.obstacle or self.visible):
+            say(f"methods are isolated, but their files can outlive a run: {obstacle}")
+        self.obstacle = obstacle
+        answer = child.hear(START_SECONDS)
+        if answer == "found":
+            child.start_clock()
+            answer = child.hear(START_SECONDS)
+        try:
+            return _Answer.model_validate(answer)
+        except ValidationError:
+            raise NotHeard("error", MISUSED) from None
 
     def describe(
         self, reference: str, settings: Sequence[Mapping[str, Any]] = ({},)
@@ -184,18 +232,17 @@ class Isolation:
         """
         reference = _absolute(reference)
         with self._child() as child:
-            child.say(self._request(reference, settings))
             try:
-                answer = child.hear(START_SECONDS)
+                answer = self._meet(child, reference, settings)
             except NotHeard as reason:
                 raise UserError(f"method {reference!r} cannot be imported: {reason}") from None
-        if refused := answer.get("refused") or "\n".join(answer.pop("mistakes")):
-            raise UserError(refused)
-        info = answer["info"]
-        info["requires"] = frozenset(info["requires"])
+        if refused := answer.refused or "\n".join(answer.mistakes):
+            raise UserError(printable(refused))
+        if answer.info is None or len(answer.parameters) != len(settings):
+            raise UserError(f"method {reference!r} cannot be imported: {MISUSED}")
         return [
-            Described(reference=reference, settings=setting, parameters=values, **info)
-            for setting, values in zip(settings, answer["parameters"], strict=True)
+            Described(reference=reference, settings=setting, parameters=values, **dict(answer.info))
+            for setting, values in zip(settings, answer.parameters, strict=True)
         ]
 
     def run(self, method: Described, inputs: MethodInputs, limit_seconds: float) -> MethodOutcome:
@@ -210,42 +257,82 @@ class Isolation:
             What the method left. The seconds are the caller's; on the CPU the peak memory is the
             system's account of the process.
         """
-        request = self._request(method.reference, [method.settings])
+        content = wire_format.pack_inputs(inputs)
         with self._child() as child:
-            child.say(request)
             try:
-                outcome = _converse(child, method, inputs, limit_seconds)
+                answer = self._meet(child, method.reference, [method.settings], inputs.device)
+                outcome = _converse(child, answer, method, inputs, content, limit_seconds)
                 ending = child.end(EXIT_SECONDS)
             except NotHeard as reason:
                 usage = Usage(seconds=child.clock())
-                outcome = MethodOutcome(reason.status, str(reason), usage=usage)
+                outcome = MethodOutcome(reason.status, one_line(str(reason)), usage=usage)
                 ending = child.end()
         outcome.printed = child.printed.decode(errors="replace")
+        outcome.isolation = "process" if self.obstacle else "namespaces"
         if inputs.device.type == "cpu":
             outcome.usage = outcome.usage.model_copy(
                 update={"peak_memory_bytes": ending.peak_memory_bytes}
             )
         if ending.left:
             outcome.flags += (Flag.LEFT_PROCESSES,)
+        if ending.left_things and self.obstacle:
+            outcome.flags += (Flag.LEFT_FILES,)
+            say(f"new after the run of {method.name}: {printable(', '.join(ending.left_things))}")
         return outcome
 
 
+class _Info(BaseModel):
+    """The fields of `MethodInfo`, as an isolated process says them."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    name: str
+    distribution: str | None
+    distribution_version: str | None
+    source_sha256: str
+    requires: frozenset[str]
+    control: bool
+
+
+class _Answer(BaseModel):
+    """What an isolated process says of the method that it was told to import."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    refused: str | None = None
+    info: _Info | None = None
+    parameters: list[dict[str, Any]] = []
+    mistakes: list[str] = []
+
+
 def _converse(
-    child: Child, method: Described, inputs: MethodInputs, limit_seconds: float
+    child: Child,
+    answer: _Answer,
+    method: Described,
+    inputs: MethodInputs,
+    content: bytes,
+    limit_seconds: float,
 ) -> MethodOutcome:
-    answer = child.hear(START_SECONDS)
-    if "refused" in answer or answer["info"]["source_sha256"] != method.source_sha256:
-        raise NotHeard("error", answer.get("refused") or "its source changed during the run")
-    child.give(wire_format.pack_inputs(inputs))
+    """Gives a child its inputs, and takes what it left.
+
+    Args:
+        child: has imported the method, under the clock.
+        answer: what the child said of the method.
+        method: what was said of the method before.
+        inputs: what the method is given.
+        content: the inputs as bytes.
+        limit_seconds: seconds after which the method is stopped.
+    """
+    if answer.info is None or answer.info.source_sha256 != method.source_sha256:
+        raise NotHeard("error", answer.refused or "its source changed during the run")
+    child.give(content)
     child.say("inputs")
-    child.hear(START_SECONDS)
-    child.start_clock()
     child.hear(limit_seconds)
     seconds = child.clock()
     weights_bytes = sum(value.nbytes for value in inputs.original.values())
-    content = child.result(most_bytes=2 * weights_bytes + 64 * inputs.num_forget + 1_000_000)
+    left = child.result(most_bytes=2 * weights_bytes + 64 * inputs.num_forget + 1_000_000)
     try:
-        outcome = wire_format.unpack_outcome(content, inputs.num_forget)
+        outcome = wire_format.unpack_outcome(left, inputs.num_forget)
     except DoesNotHold as error:
         raise NotHeard("error", str(error)) from None
     outcome.usage = outcome.usage.model_copy(update={"seconds": seconds})
@@ -268,8 +355,7 @@ def _hideable(folders: Iterable[Path]) -> list[str]:
     own.append(Path(platformdirs.user_cache_dir("mubench")))
     if data := os.environ.get("MUBENCH_DATA"):
         own.append(Path(data))
-    code = [Path.cwd(), Path(sys.prefix), Path(sys.base_prefix), HARNESS]
-    code += [Path(entry) for entry in sys.path if entry]
+    code = [Path.cwd(), *_code()]
     hidden = set()
     for folder in (path.resolve() for path in own if path.is_dir()):
         if any(path.resolve().is_relative_to(folder) for path in code):
@@ -277,3 +363,23 @@ def _hideable(folders: Iterable[Path]) -> list[str]:
         else:
             hidden.add(str(folder))
     return sorted(hidden, key=len, reverse=True)
+
+
+def _code() -> list[Path]:
+    """Where Python, its packages and the harness are; not all of these need to exist."""
+    return [
+        *(Path(folder) for folder in (sys.prefix, sys.base_prefix)),
+        HARNESS,
+        *(Path(entry or ".").absolute() for entry in sys.path),
+        *_installed_from_folders(),
+    ]
+
+
+def _installed_from_folders() -> Iterator[Path]:
+    """The folders of packages that pip left where they are (`pip install -e`)."""
+    for distribution in distributions():
+        if origin := distribution.read_text("direct_url.json"):
+            with contextlib.suppress(ValueError, KeyError):
+                address = urlsplit(json.loads(origin)["url"])
+                if address.scheme == "file":
+                    yield Path(unquote(address.path))

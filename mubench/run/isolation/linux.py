@@ -1,7 +1,8 @@
 """What Linux offers to wall a process in. Other systems have the memory limit only.
 
 Namespaces need no privileges where the kernel lets users have their own, which some distributions
-and most containers forbid: then `enter_namespaces` says why, and the caller goes on without.
+and most containers forbid: then `enter_namespaces` says why, and the caller goes on without. What
+a run may write to is in `mubench.run.isolation.private_files`.
 """
 
 import contextlib
@@ -15,10 +16,16 @@ from pathlib import Path
 
 IS_LINUX = sys.platform == "linux"
 
-CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000
+CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER = 0x00020000, 0x08000000, 0x10000000
+CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 1, 2, 4, 8, 0x4000, 0x40000
+MS_BIND = 4096
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 24, 36, 38
 CAPABILITY_VERSION_3 = 0x20080522
+SYS_MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY = 442, -100, 0x8000, 1
+
+SOCKETS_OF_USERS = "/run/user"
+"""Where a user's own services listen; one of them starts processes for whoever asks."""
 
 
 def _call(name: str, *arguments: object) -> None:
@@ -50,22 +57,33 @@ def adopt_orphans() -> None:
 
 
 def enter_namespaces() -> str | None:
-    """Gives this process its own users and mounts; its next child will be process 1 of its own.
+    """Gives this process its own users, mounts and network; its next child will be process 1.
+
+    The network has nothing in it, not even a loopback device that is up.
 
     Returns:
         None, or why that could not be.
     """
     if not IS_LINUX:
         return f"{sys.platform} has no namespaces"
-    user, group = os.getuid(), os.getgid()
     try:
-        _call("unshare", CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS)
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
-        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+        unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET)
     except OSError as error:
         return f"this system gives no namespaces ({error.strerror})"
     return None
+
+
+def unshare(namespaces: int) -> None:
+    """Moves this process into namespaces of its own, and into one of users to own them.
+
+    Raises:
+        OSError: the system does not allow it.
+    """
+    user, group = os.getuid(), os.getgid()
+    _call("unshare", CLONE_NEWUSER | namespaces)
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+    Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
 
 
 def hide(folders: Iterable[str]) -> str | None:
@@ -75,18 +93,53 @@ def hide(folders: Iterable[str]) -> str | None:
         None, or why that could not be.
     """
     try:
-        _mount(None, "/", None, MS_REC | MS_PRIVATE)
+        keep_mounts_private()
         for folder in folders:
-            _mount("none", folder, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
-        _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+            mount("none", folder, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        if Path(SOCKETS_OF_USERS).is_dir():
+            mount("none", SOCKETS_OF_USERS, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     except OSError as error:
         return f"this system mounts nothing for us ({error.strerror})"
     return None
 
 
-def _mount(source: str | None, target: str, kind: str | None, flags: int) -> None:
-    source_bytes, kind_bytes = (text.encode() if text else None for text in (source, kind))
-    _call("mount", source_bytes, target.encode(), kind_bytes, ctypes.c_ulong(flags), None)
+def keep_mounts_private() -> None:
+    """Keeps what this process mounts from now on to its own namespace."""
+    mount(None, "/", None, MS_REC | MS_PRIVATE)
+
+
+def mount(
+    source: str | None, target: str, kind: str | None, flags: int, options: str | None = None
+) -> None:
+    """Mounts a file system, as the system call does.
+
+    Args:
+        source: what to mount.
+        target: the folder to mount on.
+        kind: of the file system, such as `tmpfs`.
+        flags: of the system call.
+        options: of the file system.
+
+    Raises:
+        OSError: the system does not allow it.
+    """
+    source_bytes, kind_bytes, option_bytes = (
+        text.encode() if text else None for text in (source, kind, options)
+    )
+    _call("mount", source_bytes, target.encode(), kind_bytes, ctypes.c_ulong(flags), option_bytes)
+
+
+def allow_reading_only() -> None:
+    """Lets this process read every file system that is mounted now, and write to none.
+
+    Raises:
+        OSError: the system does not allow it, or is older than Linux 5.12.
+    """
+    attributes = (ctypes.c_uint64 * 4)(MOUNT_ATTR_RDONLY)
+    number, flags = ctypes.c_long(SYS_MOUNT_SETATTR), ctypes.c_uint(AT_RECURSIVE)
+    size = ctypes.c_size_t(ctypes.sizeof(attributes))
+    _call("syscall", number, AT_FDCWD, b"/", flags, attributes, size)
 
 
 def drop_privileges() -> None:
@@ -106,6 +159,19 @@ def limit_memory(num_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Not RLIMIT_AS: CUDA reserves address space by the terabyte, and the libraries take gigabytes.
     resource.setrlimit(resource.RLIMIT_DATA, (num_bytes, num_bytes))
+
+
+def limit_processes(count: int) -> None:
+    """Limits the processes and threads of this process's namespace of users.
+
+    The system does not hold root to that.
+    """
+    resource.setrlimit(resource.RLIMIT_NPROC, (count, count))
+
+
+def count_processes() -> int:
+    """How many processes there are in this namespace."""
+    return sum(entry.name.isdecimal() for entry in Path("/proc").iterdir())
 
 
 def physical_memory_bytes() -> int:

@@ -1,8 +1,10 @@
 """What crosses the border of an isolated process, as safetensors and never as pickles.
 
-An outcome was written by a process that ran a stranger's code, so everything in it is checked.
+An outcome was made by a stranger's code, so everything in it is checked. An outcome of a run in the
+harness's own process goes the same way, so that the same things are refused.
 """
 
+import traceback
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -16,7 +18,7 @@ from mubench._util.errors import DoesNotHold
 from mubench.method.access import GOLD_LABELS, REPORTS
 from mubench.method.problem import MethodInputs
 from mubench.record.schema import Status, Usage
-from mubench.run.execute import MethodOutcome, Tensors
+from mubench.run.execute import MethodOutcome, Tensors, describe_error
 from mubench.task.data import Samples
 from mubench.task.spec import DataSpec, TrainSpec
 from mubench.training.loop import EpochLog
@@ -110,7 +112,17 @@ def unpack_inputs(content: bytes) -> MethodInputs:
 
 
 def pack_outcome(outcome: MethodOutcome) -> bytes:
-    """The bytes that the isolated process gives back."""
+    """The bytes that a run gives back; what cannot be written makes the outcome an error."""
+    try:
+        return _pack_outcome(outcome)
+    except Exception as error:  # weights or reports of a kind that cannot be written
+        outcome.status, outcome.error = "error", describe_error(error)
+        outcome.trace = traceback.format_exc()
+        outcome.weights, outcome.reports = None, {}
+        return _pack_outcome(outcome)
+
+
+def _pack_outcome(outcome: MethodOutcome) -> bytes:
     preamble = _OutcomePreamble.model_validate(outcome)
     tensors = {f"weights.{name}": value for name, value in (outcome.weights or {}).items()}
     tensors |= {f"report.{n}": torch.from_numpy(values) for n, values in outcome.reports.items()}
@@ -121,7 +133,7 @@ def unpack_outcome(content: bytes, num_forget: int) -> MethodOutcome:
     """The outcome that `pack_outcome` packed.
 
     Args:
-        content: what the isolated process wrote.
+        content: what the run wrote, in a process of its own or in this one.
         num_forget: |D_f|, which is the length of every report.
 
     Raises:

@@ -1,5 +1,6 @@
 """The process that forks: memory of each run, and nothing outlives one."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from mubench.record.folder import ResultsFolder
 from mubench.run.cell import Cell, measure
 from mubench.run.isolation import host
 from mubench.run.isolation.host import Isolation
+from tests.helpers.hostile import HOSTILE, MARK
 from tests.helpers.methods import bad
 from tests.helpers.processes import ON_LINUX, TOKEN, tokened
 
@@ -38,9 +40,17 @@ class Large:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not ON_LINUX, reason="elsewhere only process groups are swept")
-def test_without_namespaces_processes_are_walled_in_all_the_same(library, results, monkeypatch):
+def test_without_namespaces_processes_are_walled_in_all_the_same(
+    library, results, monkeypatch, tmp_path
+):
     monkeypatch.setenv(TOKEN, "1")
-    plant = "from mubench.run.isolation import linux\nlinux.enter_namespaces = lambda: 'on purpose'"
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    plant = f"""
+from mubench.run.isolation import leftovers, linux
+linux.enter_namespaces = lambda: "on purpose"
+leftovers.SHARED_FOLDERS = [{str(shared)!r}]
+"""
     monkeypatch.setattr(host, "BOOT", host.BOOT.replace("serve(", f"{plant}\nserve("))
     others = tokened()
     with Isolation([library.store.root, results], memory_bytes=3_000_000_000) as isolation:
@@ -52,7 +62,23 @@ def test_without_namespaces_processes_are_walled_in_all_the_same(library, result
             record = measure(library, cell, folder, again=True, isolation=isolation).record
             assert record.flags == flags
             assert tokened() - others <= servers
-        assert isolation.visible == "on purpose"
+        assert isolation.visible == isolation.obstacle == "on purpose"
+        (hostile,) = [one for one in HOSTILE if one.name == "leaves-for-the-next"]
+        reference = hostile.write(tmp_path)
+        source = Path(reference.partition(":")[0])
+        lines = source.read_text().replace('"/tmp", "/var/tmp", "/dev/shm"', f'"{shared}",')
+        source.write_text(lines.replace("libc.syscall(", "(lambda *_: 0)("))  # no keys
+        (method,) = isolation.describe(reference)
+        cell = Cell(library.loaded.cases[0], method, None, 0)
+        try:
+            record = measure(library, cell, folder, again=True, isolation=isolation).record
+            assert record.flags == ("left-files", "no-op"), record.error
+            assert record.isolation == "process"
+            again = measure(library, cell, folder, again=True, isolation=isolation).record
+            assert f"found {shared / MARK}" in again.error  # which DESIGN.md states
+        finally:
+            libc = ctypes.CDLL(None)
+            libc.shmctl(libc.shmget(0x6D7562, 0, 0), 0, None)
         # A method that kills what isolates it harms nobody else either.
         isolation._process.kill()
         isolation._process.wait()
@@ -72,8 +98,7 @@ from mubench.run.isolation.host import Isolation
 isolation = Isolation()
 (method,) = isolation.describe({bad("hangs")!r})
 child = isolation._child()
-child.say(isolation._request(method.reference, [dict()]))
-child.hear(60)
+isolation._meet(child, method.reference, [dict()])
 print("up", flush=True)
 child.hear(600)
 """
