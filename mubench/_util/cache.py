@@ -1,79 +1,98 @@
-"""The cache on disk, for trained models and decoded images.
+"""The cache, for trained models and decoded images.
 
-An entry is a folder `<root>/<kind>/<key>` of files, with a `manifest.json` that holds the SHA-256
-of each file.
+An entry is a few files under `<root>/<kind>/<key>`, with a `manifest.json` that holds the SHA-256
+of each file. The root is a folder, or a URL such as `s3://bucket/folder`. Many hosts may share it.
 
-- An entry is whole or absent. It is written under another name and then renamed, so a process
-  killed at any moment leaves no entry that looks complete.
-- Every file is checked when the entry is read. If a file does not match the manifest, a message
-  names that file and the entry is removed. The caller then makes the entry again.
-- A lock per entry lets only one process at a time make that entry.
+- An entry is whole or absent, also to a reader that comes while the entry is written, replaced or
+  removed. No lock is needed for that.
+- Every entry is determined by its key. So of two writers the first wins, and the second takes the
+  entry that is there.
+- The bytes that are handed out are those that were checked. If a file does not match the manifest,
+  a message names that file and the entry is removed. The caller then makes the entry again.
+- A lock saves work: while it is held, nobody else makes the same entry. A lock whose holder gives
+  no sign of life is taken over.
 
 Nothing here imports torch.
 """
 
-import json
 import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import platformdirs
-from filelock import FileLock, Timeout
+from filelock import SoftFileLease, Timeout
 
-from .files import temporary_beside, write_atomic
-from .hashing import sha256_of
+from .backends.disk import Folders
+from .backends.manifest import Damaged, Entry
+from .backends.remote import Objects
+from .errors import UserError
 from .messages import say
-
-MANIFEST = "manifest.json"
-
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 """What the key of an entry looks like: the name of a folder, never a path out of the cache."""
 
+LEASE_SECONDS = 60.0
+"""Seconds without a sign of life after which a lock of another host is taken over."""
+
+POLL_SECONDS = 0.5
+"""Seconds between two looks at a lock that another process holds."""
+
 
 def cache_root() -> Path:
-    """The folder `MUBENCH_CACHE` or, if that is not set, the user's cache folder for mubench."""
-    root = os.environ.get("MUBENCH_CACHE") or platformdirs.user_cache_dir("mubench")
-    return Path(root).expanduser()
+    """The folder of what is cached on this machine: decoded images and downloads.
+
+    It is the folder `MUBENCH_CACHE`. If that is not set or is a URL, it is the user's cache folder
+    for mubench.
+
+    Raises:
+        UserError: the user has no home, and `MUBENCH_CACHE` names no folder.
+    """
+    root = os.environ.get("MUBENCH_CACHE", "")
+    try:
+        if not root or _is_url(root):
+            return Path(platformdirs.user_cache_dir("mubench"))
+        return Path(root).expanduser()
+    except RuntimeError:
+        raise UserError(
+            "this user has no home folder; set MUBENCH_CACHE to an absolute path, or HOME"
+        ) from None
 
 
-@dataclass(frozen=True)
-class Entry:
-    """An entry of the cache whose files matched their checksums when it was read."""
-
-    folder: Path
-    provenance: dict[str, Any]
-    """How the entry was made, as JSON values."""
-
-    def path(self, name: str) -> Path:
-        """The path of one of the entry's files."""
-        return self.folder / name
-
-    def content(self, name: str) -> bytes:
-        """The bytes of one of the entry's files."""
-        return self.path(name).read_bytes()
+def _is_url(root: str) -> bool:
+    return "://" in root
 
 
 class Store:
-    """A cache: entries by kind (`models`, `data`, ...) and key, under one root folder."""
+    """A cache: entries by kind (`models`, `data`, ...) and key, under one root.
 
-    def __init__(self, root: Path | None = None):
-        # Absolute, because a method may change the working folder.
-        self.root = (root or cache_root()).absolute()
+    Attributes:
+        root: a folder as an absolute path, or a URL as text.
+    """
 
-    def _folder(self, kind: str, key: str) -> Path:
-        # Otherwise a key such as ".." would name other entries, which are removed before a write.
-        assert KEY.fullmatch(kind) and KEY.fullmatch(key), f"{kind}/{key} is no entry"
-        return self.root / kind / key
+    def __init__(self, root: Path | str | None = None):
+        """A cache that may not exist yet.
+
+        Args:
+            root: a folder or a URL. None: what `MUBENCH_CACHE` says, or else the user's folder.
+        """
+        if root is None:
+            named = os.environ.get("MUBENCH_CACHE", "")
+            root = named if _is_url(named) else cache_root()
+        self.root: Path | str
+        self._backend: Folders | Objects
+        if isinstance(root, str) and _is_url(root):
+            self.root, self._backend = root, Objects(root)
+        else:
+            # Absolute, because a method may change the working folder.
+            self.root = Path(root).absolute()
+            self._backend = Folders(self.root)
 
     def holds(self, kind: str, key: str) -> bool:
         """True if the entry exists. Its files are not checked."""
-        return (self._folder(kind, key) / MANIFEST).is_file()
+        return self._backend.holds(_name(kind, key))
 
     def read(self, kind: str, key: str) -> Entry | None:
         """Reads an entry and checks every file against its checksum.
@@ -82,131 +101,112 @@ class Store:
             The entry. None if there is no such entry, or if the entry was damaged: a message then
             names the damage, and the entry is removed.
         """
-        folder = self._folder(kind, key)
-        if not folder.exists():
-            return None
-        defect = self.damage(kind, key)
-        if defect:
+        entry = _name(kind, key)
+        try:
+            return self._backend.load(entry)
+        except Damaged as defect:
             say(f"{defect}: the entry is removed and will be made again")
-            shutil.rmtree(folder)
-            return None
-        return Entry(folder, json.loads((folder / MANIFEST).read_text())["provenance"])
+        self._backend.discard_damaged(entry)
+        return None
 
     def damage(self, kind: str, key: str) -> str | None:
         """What is wrong with an entry, naming the file; None if the entry is whole."""
-        folder = self._folder(kind, key)
-        manifest = folder / MANIFEST
         try:
-            stored = parse_manifest(manifest.read_bytes())
-        except FileNotFoundError:
-            return f"incomplete entry {folder}"
-        if stored is None:
-            return f"damaged file {manifest}"
-        for name, expected in stored["files"].items():
-            path = folder / name
-            if not path.is_file():
-                return f"missing file {path}"
-            with path.open("rb") as file:
-                if sha256_of(file.read()) != expected:
-                    return f"damaged file {path}"
-        return None
+            found = self._backend.load(_name(kind, key))
+        except Damaged as defect:
+            return str(defect)
+        return None if found else f"no entry {self.root}/{kind}/{key}"
 
     def write(
-        self, kind: str, key: str, files: Mapping[str, bytes], provenance: Mapping[str, Any]
+        self,
+        kind: str,
+        key: str,
+        files: Mapping[str, bytes],
+        provenance: Mapping[str, Any],
+        replace: bool = False,
     ) -> Entry:
-        """Writes an entry and replaces an earlier one with the same key.
+        """Writes an entry, unless there is a whole one with the same key.
 
         Args:
             kind: kind of the entry, such as `models`.
             key: hash of everything that determines the entry's content.
             files: content (bytes) by file name.
             provenance: how the entry was made, as JSON values.
+            replace: True to replace an entry that is there.
 
         Returns:
-            The new entry.
+            The entry that is in the cache now: this one, or that of a writer who was first.
         """
-        folder = self._folder(kind, key)
-        hashes = {name: sha256_of(content) for name, content in files.items()}
-        manifest = {
-            "files": hashes,
-            "provenance": dict(provenance),
-            "sha256": _manifest_sha(hashes, provenance),
-        }
-        temporary = temporary_beside(folder)
-        temporary.mkdir(parents=True)
-        try:
-            for name, content in files.items():
-                write_atomic(temporary / name, content)
-            write_atomic(temporary / MANIFEST, json.dumps(manifest, indent=1).encode())
-            shutil.rmtree(folder, ignore_errors=True)
-            temporary.rename(folder)
-        except BaseException:  # such as a full disk, or Ctrl-C
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        return Entry(folder, dict(provenance))
+        entry = Entry(dict(files), dict(provenance))
+        sealed = entry.sealed()
+        while not self._backend.publish(_name(kind, key), sealed, replace):
+            first = self.read(kind, key)  # removes it if it is damaged
+            if first is not None:
+                return first
+        return entry
 
     def remove(self, kind: str, key: str) -> None:
         """Deletes an entry. Does nothing if there is no such entry."""
-        shutil.rmtree(self._folder(kind, key), ignore_errors=True)
+        self._backend.remove(_name(kind, key))
 
     @contextmanager
     def lock(self, kind: str, key: str, waiting_for: str = "") -> Iterator[None]:
-        """Holds the right to make an entry; only one process at a time has that right.
+        """Keeps others from making the same entry at the same time, which would be wasted work.
 
-        If another process holds the lock, this one prints one message and waits. The operating
-        system frees the lock of a process that dies. Half-written files that a killed process left
-        for this key are deleted.
+        If another process holds the lock, this one prints one message and waits. A lock is a file
+        that its holder touches every few seconds. So it works on any disk that hosts share. The
+        lock of a process that died is taken over: at once on the same host, after `LEASE_SECONDS`
+        on another. If a lock is lost to another process, both make the entry and the first wins.
+
+        A cache behind a URL has its locks in the user's cache folder. So there, two hosts can make
+        the same entry. What is left of killed writers is deleted once it is a day old.
 
         Args:
             kind: kind of the entry.
             key: key of the entry.
             waiting_for: what the other process makes, for the message; default: the key.
         """
-        folder = self._folder(kind, key)
-        if not folder.parent.is_dir():
-            folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.with_name(f".{key}.lock"))
+        entry = _name(kind, key)
+        folder = (self.root if isinstance(self.root, Path) else cache_root()) / kind
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f".{key}.lease"
+        lease = SoftFileLease(path, lease_duration=LEASE_SECONDS)
         try:
-            lock.acquire(timeout=0)
+            lease.acquire(timeout=0)
         except Timeout:
             say(f"waiting for another process to finish {waiting_for or key}")
-            lock.acquire()
-        except OSError:
-            if not self.holds(kind, key):
-                raise
-            # A complete cache may be read-only, such as a colleague's. Reading needs no lock.
-            yield
-            return
+            _wait(lease, path)
         try:
-            for leftover in folder.parent.glob(f".{key}.*.tmp"):
-                shutil.rmtree(leftover, ignore_errors=True)
+            self._backend.prepare(entry)
             yield
         finally:
-            lock.release()
+            lease.release()
 
 
-def parse_manifest(content: bytes) -> dict[str, Any] | None:
-    """The manifest in a JSON text; None if the text is no manifest, or somebody has edited it."""
+def _wait(lease: SoftFileLease, path: Path) -> None:
+    """Waits for a lock that another process holds, at `path`."""
+    while True:
+        before = _touched(path)
+        try:
+            lease.acquire(timeout=2 * LEASE_SECONDS, poll_interval=POLL_SECONDS)
+        except Timeout:
+            # Such as a lock without content, which a full disk leaves. Nobody ever touches it, and
+            # the library takes it for the lock of a version of its own that did not touch locks.
+            if _touched(path) == before:
+                path.unlink(missing_ok=True)
+        else:
+            return
+
+
+def _touched(path: Path) -> int | None:
     try:
-        stored = json.loads(content, parse_constant=_refuse)
-    except (ValueError, RecursionError):  # not text, not JSON, or a number that JSON does not have
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
         return None
-    return stored if _is_manifest(stored) else None
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
-
-
-def _is_manifest(stored: object) -> bool:
-    """True if a JSON value is a manifest that nobody has edited."""
-    return (
-        isinstance(stored, dict)
-        and isinstance(stored.get("files"), dict)
-        and isinstance(stored.get("provenance"), dict)
-        and stored.get("sha256") == _manifest_sha(stored["files"], stored["provenance"])
-    )
-
-
-def _manifest_sha(files: Mapping[str, str], provenance: Mapping[str, Any]) -> str:
-    return sha256_of(json.dumps([dict(files), dict(provenance)], sort_keys=True).encode())
+def _name(kind: str, key: str) -> str:
+    # Otherwise a key such as ".." would name other entries, which can be removed.
+    assert KEY.fullmatch(kind) and KEY.fullmatch(key), f"{kind}/{key} is no entry"
+    return f"{kind}/{key}"

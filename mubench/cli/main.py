@@ -24,6 +24,8 @@ HINTS = {
     errno.EPERM: "check its permissions, or name another place",
     errno.EROFS: "the file system is read-only: name another place",
     errno.ENOSPC: "the disk is full: free space, or name another place",
+    errno.EDQUOT: "the disk quota is used up: free space, or name another place",
+    errno.EFBIG: "files of this size are not allowed here: name another place",
     errno.ENOTDIR: "a file stands where a folder should be: move it, or name another place",
     errno.EEXIST: "a file stands where a folder should be: move it, or name another place",
     errno.EISDIR: "a folder stands where a file should be: move it, or name another place",
@@ -67,7 +69,7 @@ def main() -> None:
     """Measures machine unlearning of image classifiers against retrained models.
 
     The variables MUBENCH_DATA (where data sets are) and MUBENCH_CACHE (where trained models go)
-    name folders.
+    name folders; MUBENCH_CACHE may be a URL, such as s3://bucket/golds.
     """
 
 

@@ -73,7 +73,7 @@ def sweep(grid: Path, dry_run: bool, shard: tuple[int, int], device: str, out: P
             )
     cells = sweeps.shard(cells, *shard)
     workers = WorkerPolicy.for_device(place_on.type).num_workers(len(cells))
-    place = Place(cache.absolute(), out.absolute(), str(place_on), workers)
+    place = Place(cache, out.absolute(), str(place_on), workers)
     plans = sweeps.make_plans(cells, place)
     click.echo(_table(plans, workers), err=not dry_run)
     jobs = sweeps.in_order(plans)

@@ -50,7 +50,8 @@ class TrainJob:
     """An original or a gold to be trained in a worker. A job can be pickled."""
 
     task: Task
-    cache: Path
+    cache: Path | str
+    """Root of the cache: a folder or a URL."""
     device: str
     seed: int
     """Seed of the training."""

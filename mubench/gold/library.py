@@ -14,7 +14,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from mubench._util.cache import Entry, Store
+from mubench._util.backends.manifest import Entry
+from mubench._util.cache import Store
 from mubench.record.readout import StoredReadout
 from mubench.task.spec import Case
 from mubench.training.loop import EpochLog
@@ -105,6 +106,8 @@ class GoldLibrary:
             case: whose D_f and D_r the model is read out on.
         """
         assert ref.case in (None, case), "a gold is read out on its own case only"
+        if stored := self.cached_readout(ref, case):  # no lock, as the cache may be read-only
+            return stored
         key = self.loaded.readout_key(ref, case)
         with self.store.lock(READOUTS, key, f"the readout of {ref.label}"):
             if stored := self.cached_readout(ref, case):
@@ -119,8 +122,8 @@ class GoldLibrary:
                 "data": data.name,
                 "holdout_share": data.holdout_share,
             }
-            self.store.write(READOUTS, key, {READOUT: stored.content}, provenance)
-            return stored
+            entry = self.store.write(READOUTS, key, {READOUT: stored.content}, provenance)
+            return StoredReadout(entry.content(READOUT), ref.label)
 
     def readouts(self, case: Case) -> list[StoredReadout]:
         """The readouts of a case's golds, in the order of `LoadedTask.golds`."""

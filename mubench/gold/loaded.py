@@ -195,5 +195,6 @@ def load_once(task: Task, device: torch.device) -> LoadedTask:
     """
     global _last_loaded
     if not _last_loaded or (_last_loaded.task, _last_loaded.device) != (task, device):
+        _last_loaded = None  # otherwise both would be in the device's memory at once
         _last_loaded = LoadedTask(task, device)
     return _last_loaded

@@ -33,9 +33,10 @@ def train(
     Raises:
         mubench.training.loop.Diverged: the recipe diverges.
     """
-    with library.store.lock(MODELS, ref.key, ref.label):
-        if library.model_entry(ref) is None:
-            _train(library, ref, on_step)
+    if library.model_entry(ref) is None:
+        with library.store.lock(MODELS, ref.key, ref.label):
+            if library.model_entry(ref) is None:
+                _train(library, ref, on_step)
     if ref.case:
         library.readout(ref, ref.case)
 
@@ -59,7 +60,7 @@ def _train(library: GoldLibrary, ref: ModelRef, on_step: Callable[[Step], None] 
             state = make_state()
             content = safetensors.torch.save(contiguous_tensors(state.tensors))
             provenance = {"log": [asdict(x) for x in state.log], "seconds": spent + now - started}
-            store.write(CHECKPOINTS, ref.key, {STATE: content}, provenance)
+            store.write(CHECKPOINTS, ref.key, {STATE: content}, provenance, replace=True)
 
     log = loop.fit(
         model,

@@ -21,6 +21,10 @@ import numpy as np
 import torch
 from torch.nn.modules import module as torch_module
 
+from mubench.training import loop
+
+cudnn = torch.backends.cudnn
+
 
 def _set_environment(values: dict[str, str]) -> None:
     os.environ.clear()
@@ -67,6 +71,10 @@ def _set_hooks(before: list[dict[int, Any]]) -> None:
         hooks.update(earlier)
 
 
+def _set_kernels(values: tuple[bool, bool]) -> None:
+    cudnn.benchmark, cudnn.deterministic = values
+
+
 GLOBAL_STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
     "torch's number of threads": (torch.get_num_threads, torch.set_num_threads),
     "torch's inference mode": (torch.is_inference_mode_enabled, _set_inference_mode),
@@ -77,10 +85,6 @@ GLOBAL_STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
         torch.are_deterministic_algorithms_enabled,
         torch.use_deterministic_algorithms,
     ),
-    "torch's precision of products": (
-        torch.get_float32_matmul_precision,
-        torch.set_float32_matmul_precision,
-    ),
     "torch's autocast on the CPU": (
         lambda: torch.is_autocast_enabled("cpu"),
         lambda enabled: torch.set_autocast_enabled("cpu", enabled),
@@ -88,6 +92,11 @@ GLOBAL_STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
     "torch's hooks on all modules": (
         lambda: [dict(hooks) for hooks in HOOKS_ON_ALL_MODULES],
         _set_hooks,
+    ),
+    "torch's precision on a GPU": (loop.float32_precision, loop.set_float32_precision),
+    "cuDNN's choice of kernels": (
+        lambda: (cudnn.benchmark, cudnn.deterministic),
+        _set_kernels,
     ),
     "Python's random generator": (random.getstate, random.setstate),
     "Python's recursion limit": (sys.getrecursionlimit, sys.setrecursionlimit),

@@ -16,6 +16,9 @@ from mubench._util.hashing import digest, sha256_of
 
 TAKES_PART = (
     "_util/arrays.py",
+    "_util/backends/disk.py",
+    "_util/backends/manifest.py",
+    "_util/backends/remote.py",
     "_util/cache.py",
     "_util/errors.py",
     "_util/files.py",
@@ -128,4 +131,5 @@ def pick_device(name: str) -> torch.device:
         raise UserError(f"--device {name}: this machine has {torch.cuda.device_count()} GPUs")
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"--device {name!r} is none of cpu, cuda, cuda:1, auto")
-    return device
+    # Tensors on `cuda` say that they are on `cuda:0`. So one name for one device.
+    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device

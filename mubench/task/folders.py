@@ -22,10 +22,11 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
 from tqdm import tqdm
 
-from mubench._util.cache import Store
+from mubench._util.backends.manifest import Entry
+from mubench._util.cache import Store, cache_root
 from mubench._util.errors import UserError
 from mubench._util.hashing import digest
 
@@ -125,14 +126,14 @@ def _decode_once(
         hashes = list(pool.map(_sha256, paths))
     files = [[path.relative_to(root).as_posix(), h] for path, h in zip(paths, hashes, strict=True)]
     key = digest({"files": files, "image_size": image_size, "channels": channels})
-    store = Store()
-    # The cache is read only under the lock. So if two processes start together, the second waits
+    store = Store(cache_root())  # on this machine, as the images are
+    if (entry := store.read("data", key)) is not None:
+        return _images(entry)
+    # The cache is read again under the lock. So if two processes start together, the second waits
     # and then finds the images that the first has decoded.
     with store.lock("data", key, f"decoding {root}"):
-        entry = store.read("data", key)
-        if entry is not None:
-            images: NDArray[np.uint8] = load_file(entry.path(CACHED))["images"]
-            return images
+        if (entry := store.read("data", key)) is not None:
+            return _images(entry)
         images = _decode_all(root, paths, image_size, channels)
         provenance = {
             "root": str(root),
@@ -143,6 +144,11 @@ def _decode_once(
         }
         store.write("data", key, {CACHED: save({"images": images})}, provenance)
         return images
+
+
+def _images(entry: Entry) -> NDArray[np.uint8]:
+    images: NDArray[np.uint8] = load(entry.content(CACHED))["images"]
+    return images
 
 
 def _sha256(path: Path) -> str:

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,12 +52,8 @@ def _cifar(spec: DataSpec) -> RawData:
     elif root and (root / spec.kind).is_dir():
         return read_folder(root / spec.kind, spec.image_size, len(spec.mean))
     else:
-        folder = cache_root() / "data"
         try:
-            with Store().lock("data", spec.kind, f"downloading {spec.kind}"):
-                parts = [
-                    source(folder, train=is_train, download=True) for is_train in (True, False)
-                ]
+            parts = _downloaded(source, spec.kind)
         except (OSError, RuntimeError) as error:
             raise UserError(
                 f"{spec.kind} cannot be downloaded ({error}); set MUBENCH_DATA to a folder that "
@@ -68,6 +65,20 @@ def _cifar(spec: DataSpec) -> RawData:
         for part in parts
     )
     return RawData(tuple(parts[0].classes), train, held_out)
+
+
+def _downloaded(source: Callable[..., Any], kind: str) -> list[Any]:
+    """Both parts of CIFAR from the cache, after a download if they are not there."""
+    folder = cache_root() / "data"
+
+    def parts(download: bool) -> list[Any]:
+        return [source(folder, train=is_train, download=download) for is_train in (True, False)]
+
+    try:
+        return parts(download=False)  # without a lock, as the cache may be read-only
+    except RuntimeError:  # not there, or damaged
+        with Store(cache_root()).lock("data", kind, f"downloading {kind}"):
+            return parts(download=True)
 
 
 def _digits(spec: DataSpec) -> RawData:

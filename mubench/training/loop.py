@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from mubench.task.data import Samples
 from mubench.task.spec import DataSpec, TrainSpec
 
 SCORING_BATCH = 500  # samples per forward pass; enough to keep any device busy
+GPU_TIMED_STEPS = 20  # a GPU is timed over so many steps, as it works on while it is given more
 
 
 class Diverged(RuntimeError):  # noqa: N818 - a status, not a mistake
@@ -172,6 +173,49 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[obj
     if precision == "bfloat16":
         return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()
+
+
+@contextmanager
+def whole_float32(device: torch.device) -> Iterator[None]:
+    """Has a GPU compute in float32 where float32 is said.
+
+    By default, convolutions on a GPU round their inputs to ten bits (TF32). Then logits of the same
+    weights would differ between kinds of devices by a thousandth.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    before = float32_precision()
+    set_float32_precision(("ieee", "ieee") if HAS_PRECISION_NAMES else (False, False))
+    try:
+        yield
+    finally:
+        set_float32_precision(before)
+
+
+HAS_PRECISION_NAMES = hasattr(torch.backends.cudnn, "conv")
+"""True for a torch that names precisions (2.9 and later). Before, there was a flag for TF32.
+
+Where the names are used, torch refuses to read the flags."""
+
+
+def float32_precision() -> tuple[Any, Any]:
+    """How a GPU computes convolutions and matrix products of float32, for this process."""
+    cudnn: Any = torch.backends.cudnn
+    matmul: Any = torch.backends.cuda.matmul
+    if HAS_PRECISION_NAMES:
+        return cudnn.conv.fp32_precision, matmul.fp32_precision
+    return cudnn.allow_tf32, matmul.allow_tf32
+
+
+def set_float32_precision(values: tuple[Any, Any]) -> None:
+    """Sets what `float32_precision` has told."""
+    cudnn: Any = torch.backends.cudnn
+    matmul: Any = torch.backends.cuda.matmul
+    if HAS_PRECISION_NAMES:
+        cudnn.conv.fp32_precision, matmul.fp32_precision = values
+    else:
+        cudnn.allow_tf32, matmul.allow_tf32 = values
 
 
 def make_optimizer(model: nn.Module, recipe: TrainSpec) -> torch.optim.Optimizer:
@@ -360,11 +404,13 @@ def predict(
     was_training = model.training
     model.eval()
     outputs = []
-    for start in range(0, len(samples), SCORING_BATCH):
-        images_NCHW = pipeline.normalise(samples.images[start : start + SCORING_BATCH])
-        with autocast(precision, samples.labels.device):
-            output = apply(model, images_NCHW) if apply else model(images_NCHW)
-        outputs.append(output.float())
+    device = samples.labels.device
+    with whole_float32(device) if precision == "float32" else nullcontext():
+        for start in range(0, len(samples), SCORING_BATCH):
+            images_NCHW = pipeline.normalise(samples.images[start : start + SCORING_BATCH])
+            with autocast(precision, device):
+                output = apply(model, images_NCHW) if apply else model(images_NCHW)
+            outputs.append(output.float())
     model.train(was_training)
     return torch.cat(outputs)
 
@@ -376,23 +422,26 @@ def step_seconds(
 
     Args:
         model: the model, on the samples' device.
-        samples: samples, of which the first make the batch.
+        samples: samples, of which the first make the batches.
         recipe: recipe of the training to time.
         pipeline: the task's pipeline.
-        repeats: number of steps to time, after one step that warms up.
+        repeats: number of times, after one that warms up.
 
     Returns:
-        Seconds of each timed step.
+        Seconds of a step, each time. On a GPU: of one of `GPU_TIMED_STEPS` steps in a row.
     """
-    some = samples[: recipe.batch_size]
+    device = samples.labels.device
+    in_a_row = 1 if device.type == "cpu" else GPU_TIMED_STEPS
+    some = samples[: recipe.batch_size * in_a_row]
+    num_steps = num_batches(len(some), recipe.batch_size)
     one_step = recipe.model_copy(update={"epochs": 1, "schedule": "constant", "lr": 1e-6})
     durations = []
     for repeat in range(repeats + 1):
-        synchronise(samples.labels.device)
+        synchronise(device)
         started = time.perf_counter()
         fit(model, some, one_step, pipeline, seed=repeat)
-        synchronise(samples.labels.device)
-        durations.append(time.perf_counter() - started)
+        synchronise(device)
+        durations.append((time.perf_counter() - started) / num_steps)
     return durations[1:]
 
 

@@ -25,7 +25,7 @@ def rewrite(store, ref, change):
     provenance = json.loads(json.dumps(entry.provenance))
     files = {"weights.safetensors": entry.content("weights.safetensors")}
     change(provenance, files)
-    store.write("models", ref.key, files, provenance)
+    store.write("models", ref.key, files, provenance, replace=True)
 
 
 @pytest.mark.parametrize(

@@ -48,3 +48,21 @@ def test_data_is_read_once_for_each_task(tiny_task, monkeypatch):
     other = load_once(tiny_task.model_copy(update={"name": "another"}), cpu)
     assert other is not first
     assert other.task.name == "another"
+
+
+def test_a_worker_lets_go_of_a_task_before_it_loads_the_next(tiny_task, monkeypatch):
+    """Otherwise the data of both would be in the memory of a GPU at once."""
+    held = []
+    monkeypatch.setattr(loaded, "_last_loaded", None)
+
+    class Loads:
+        def __init__(self, task, device):
+            held.append(loaded._last_loaded)
+            self.task, self.device = task, device
+
+    monkeypatch.setattr(loaded, "LoadedTask", Loads)
+    other = tiny_task.model_copy(update={"version": 2})
+    first = load_once(tiny_task, torch.device("cpu"))
+    assert load_once(tiny_task, torch.device("cpu")) is first
+    assert load_once(other, torch.device("cpu")).task is other
+    assert held == [None, None]

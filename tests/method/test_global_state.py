@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from mubench.method.global_state import GLOBAL_STATE, restored, room_for_open_files
+from mubench.training import loop
 
 
 def test_state_is_put_back_also_after_an_error(monkeypatch):
@@ -67,3 +68,12 @@ def test_files_that_stay_open_leave_room_for_others():
         for file in files:
             os.close(file)
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_gpus_precision_and_choice_of_kernels_are_put_back():
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark, cudnn.deterministic, loop.float32_precision()
+    with restored():
+        cudnn.benchmark = cudnn.deterministic = True
+        loop.set_float32_precision(("ieee", "tf32"))
+    assert (cudnn.benchmark, cudnn.deterministic, loop.float32_precision()) == before

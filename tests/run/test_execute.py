@@ -1,12 +1,17 @@
 """Executing a method: what it is given, its clock, its errors."""
 
+from contextlib import nullcontext
+from typing import ClassVar
+
 import pytest
 import torch
 
 from mubench.method.meter import Meter
 from mubench.method.problem import AccessError, Problem
+from mubench.run import execute as execution
 from mubench.run.execute import describe_error, execute
 from mubench.training import loop
+from tests.helpers.gpus import GPU, FakeGpu
 from tests.helpers.problems import make_inputs, make_problem
 
 
@@ -107,3 +112,37 @@ def test_a_method_that_takes_the_meter_out_is_an_error(tiny, monkeypatch):
     outcome = execute(Removes(), make_problem(tiny, "retain", meter=meter), meter)
     assert (outcome.status, outcome.error) == ("error", "the method took the meter out")
     assert outcome.weights is None
+
+
+class GpuProblem:
+    """What `execute` needs of a problem, on a GPU."""
+
+    device = GPU
+    reports: ClassVar = {}
+
+    def seed_for(self, purpose):
+        return 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_is_asked_of_a_gpu_and_when(monkeypatch, fails):
+    """The peak starts anew and the queue is empty before the clock starts, and before it stops."""
+    gpu = FakeGpu(monkeypatch)
+    monkeypatch.setattr(loop, "forked_rng", nullcontext)
+    monkeypatch.setattr(execution, "perf_counter", lambda: gpu.calls.append("clock") or 1.0)
+
+    class Mine:
+        def unlearn(self, problem):
+            gpu.calls.append("unlearn")
+            if fails:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+            return torch.nn.Linear(1, 1)
+
+    outcome = execute(Mine(), GpuProblem(), Meter())
+    before = ["reset_peak_memory_stats", "synchronize", "clock", "unlearn"]
+    after = ["clock"] if fails else ["synchronize", "clock"]
+    assert gpu.calls == [*before, *after, "max_memory_allocated"]
+    assert outcome.usage.peak_memory_bytes == 123
+    assert outcome.error == (
+        "out of memory: OutOfMemoryError: CUDA out of memory" if fails else None
+    )

@@ -9,6 +9,7 @@ import torch
 
 from mubench.run import machine
 from mubench.run.machine import pick_device
+from tests.helpers.gpus import GPU, FakeGpu
 from tests.helpers.processes import ON_LINUX
 from tests.helpers.repositories import git
 
@@ -19,6 +20,25 @@ def test_devices_by_name():
     for name in ("gpu", "meta", "cuda:99"):
         with pytest.raises(ValueError, match="--device"):
             pick_device(name)
+
+
+def test_a_gpu_has_one_name(monkeypatch):
+    """Tensors on `cuda` say that they are on `cuda:0`."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert pick_device("cuda") == torch.device("cuda", 0)
+    assert pick_device("cuda:1") == torch.device("cuda", 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert pick_device("auto") == torch.device("cuda", 0)
+    for name in ("cuda:2", "cuda:-1"):
+        with pytest.raises(ValueError, match="--device"):
+            pick_device(name)
+
+
+def test_a_gpu_is_asked_for_its_name_and_its_own_peak(monkeypatch):
+    FakeGpu(monkeypatch)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device.index}")
+    assert machine.device_name(GPU) == "GPU 0"
+    assert machine.peak_memory_bytes(GPU) == 123
 
 
 def test_the_harness_is_known_by_the_files_that_take_part(tmp_path, monkeypatch):

@@ -1,13 +1,15 @@
 """The training loop: its bits, its schedules and batches, and predictions."""
 
 import dataclasses
+from contextlib import nullcontext
 
 import pytest
 import torch
 from torch import nn
 
 from mubench.task.data import Samples
-from mubench.training import loop
+from mubench.task.spec import ModelSpec
+from mubench.training import loop, networks
 from mubench.training.loop import (
     Pipeline,
     TrainState,
@@ -17,6 +19,7 @@ from mubench.training.loop import (
     num_batches,
     predict,
 )
+from mubench.training.networks import Architecture
 
 
 def same_weights(one, other):
@@ -194,3 +197,70 @@ def test_bfloat16_changes_the_forward_pass_not_the_weights_type(tiny):
 def test_the_log_is_plain_data(tiny):
     (line, *_) = fit(tiny.fresh(1), tiny.train, tiny.task.train, tiny.pipeline, seed=5)
     assert set(dataclasses.asdict(line)) == {"epoch", "lr", "loss", "accuracy"}
+
+
+@pytest.fixture
+def elsewhere(tiny, monkeypatch):
+    """The tiny task's samples and pipeline on a device without numbers.
+
+    That device refuses what a GPU refuses: tensors of two devices in one operation.
+    """
+    monkeypatch.setattr(torch.Tensor, "item", lambda _: 0.5)
+    device = torch.device("meta")
+    return tiny.train.to(device), Pipeline(tiny.task.data, tiny.task.train, device)
+
+
+@pytest.mark.parametrize("name", ["allcnn", "resnet18", "vit"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_no_step_mixes_devices(tiny, elsewhere, name, optimizer):
+    samples, pipeline = elsewhere
+    recipe = tiny.task.train.model_copy(
+        update={"epochs": 1, "optimizer": optimizer, "flip": True, "crop": 1}
+    )
+    pipeline.flip, pipeline.crop = True, 1
+    spec = ModelSpec(name=name, width={"allcnn": 8, "resnet18": 8, "vit": 24}[name])
+    model = Architecture(spec, 4, 3, 8).fresh(0, "meta")
+    (line,) = loop.fit(model, samples, recipe, pipeline, seed=0)
+    assert line.epoch == 1
+    assert loop.predict(model, samples, pipeline).shape == (len(samples), 4)
+    assert networks.input_layer(model) is not None
+    assert {value.device.type for value in model.state_dict().values()} == {"meta"}
+
+
+def test_a_gpu_is_timed_over_many_steps_in_a_row(elsewhere, tiny, monkeypatch):
+    """It works on while it is given more, so a step alone takes longer than one of many."""
+    samples, pipeline = elsewhere
+    given, waits = [], []
+    monkeypatch.setattr(loop, "fit", lambda _, some, *__, **___: given.append(len(some)))
+    monkeypatch.setattr(loop, "synchronise", waits.append)
+    monkeypatch.setattr(loop, "GPU_TIMED_STEPS", 4)
+    ticks = iter(range(100))
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: next(ticks))
+    seconds = loop.step_seconds(None, samples, tiny.task.train, pipeline)
+    assert given == [4 * tiny.task.train.batch_size] * 6
+    assert seconds == [1 / 4] * 5
+    assert waits == [samples.labels.device] * 12
+
+
+def test_float32_on_a_gpu_is_float32_while_a_model_is_read(tiny, monkeypatch):
+    before = loop.float32_precision()
+    assert before != ("ieee", "ieee")
+    with loop.whole_float32(torch.device("cpu")):
+        assert loop.float32_precision() == before
+    with pytest.raises(KeyError), loop.whole_float32(torch.device("cuda")):
+        assert loop.float32_precision() == ("ieee", "ieee")
+        raise KeyError
+    assert loop.float32_precision() == before
+    asked = []
+    monkeypatch.setattr(loop, "whole_float32", lambda device: asked.append(device) or nullcontext())
+    loop.predict(tiny.fresh(0), tiny.test, tiny.pipeline)
+    loop.predict(tiny.fresh(0), tiny.test, tiny.pipeline, precision="bfloat16")
+    assert asked == [torch.device("cpu")]
+
+
+def test_precision_is_a_flag_in_an_older_torch(monkeypatch):
+    monkeypatch.setattr(loop, "HAS_PRECISION_NAMES", False)
+    before = loop.float32_precision()
+    with loop.whole_float32(torch.device("cuda")):
+        assert loop.float32_precision() == (False, False)
+    assert loop.float32_precision() == before == (True, False)

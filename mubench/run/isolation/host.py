@@ -4,7 +4,7 @@ What holds everywhere:
 
 - The process never held a gold or a scored sample, in memory, frames or open files. The process is
   forked from one that has imported the harness and nothing else, and gets what the method declared.
-- `MUBENCH_CACHE`, `MUBENCH_DATA` and the user's home are not in the process's environment. Its
+- The variables of mubench, AWS and fsspec and the user's home are not in its environment. Its
   working folder is empty and is removed with it.
 - A hang, a crash, `sys.exit` or running out of memory ends that process alone, with its children.
 - The clock is the caller's: from just before the method's code is imported until its weights have
@@ -31,6 +31,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
@@ -124,7 +125,8 @@ class Isolation:
         environment = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith("MUBENCH_") and name != "XDG_CACHE_HOME"
+            # A cache behind a URL is opened with the variables of AWS and of fsspec.
+            if not name.startswith(("MUBENCH_", "AWS_", "FSSPEC_")) and name != "XDG_CACHE_HOME"
         }
         self._process = subprocess.Popen(
             [sys.executable, "-c", BOOT, json.dumps([server_end.fileno(), path])],
@@ -352,7 +354,8 @@ def _hideable(folders: Iterable[Path]) -> list[str]:
     own = [cache_root(), *folders]
     for folder in own:  # otherwise a folder that is made later would be seen
         folder.mkdir(parents=True, exist_ok=True)
-    own.append(Path(platformdirs.user_cache_dir("mubench")))
+    with suppress(RuntimeError):  # the user has no home
+        own.append(Path(platformdirs.user_cache_dir("mubench")))
     if data := os.environ.get("MUBENCH_DATA"):
         own.append(Path(data))
     code = [Path.cwd(), *_code()]

@@ -30,8 +30,8 @@ from mubench.task.spec import Task
 class Place:
     """Where jobs find and leave things."""
 
-    cache: Path
-    """Root of the cache."""
+    cache: Path | str
+    """Root of the cache: a folder or a URL."""
     results: Path
     """Folder of records."""
     device: str
@@ -111,4 +111,5 @@ class Job:
 
 @cache
 def _isolation(place: Place) -> Isolation:
-    return Isolation([place.cache, place.results], memory_limit(place.num_workers))
+    hidden = [place.results, *([place.cache] if isinstance(place.cache, Path) else [])]
+    return Isolation(hidden, memory_limit(place.num_workers))

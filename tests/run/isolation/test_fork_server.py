@@ -15,6 +15,7 @@ from mubench.run.isolation import host
 from mubench.run.isolation.host import Isolation
 from tests.helpers.hostile import HOSTILE, MARK
 from tests.helpers.methods import bad
+from tests.helpers.packages import succeed
 from tests.helpers.processes import ON_LINUX, TOKEN, tokened
 
 
@@ -123,3 +124,18 @@ child.hear(600)
         time.sleep(0.05)
     else:
         pytest.fail("something is still there")
+
+
+def test_what_is_forked_has_not_touched_a_gpu(tmp_path):
+    """A process that is forked after CUDA was looked at can never use a GPU."""
+    script = """
+import torch
+for name in ("_cuda_getDeviceCount", "_cuda_init"):
+    def touch(*_, name=name):
+        raise AssertionError(f"{name} was called")
+    setattr(torch._C, name, touch)
+import mubench.run.isolation.fork_server, mubench.run.isolation.child
+assert not torch.cuda.is_initialized()
+print("untouched")
+"""
+    assert succeed(sys.executable, "-c", script, cwd=tmp_path) == "untouched\n"
