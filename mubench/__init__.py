@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from .record.schema import Record
     from .run.notebook import measure
     from .task.data import Samples
-    from .task.spec import Case, Task, load_task
+    from .task.installed import load_task
+    from .task.spec import Case, Task
     from .training.loop import Batch, Diverged
 
 __version__ = version("mubench")
@@ -31,7 +32,7 @@ _HOMES = {
     "Samples": "task.data",
     "Task": "task.spec",
     "leaderboard": "board.table",
-    "load_task": "task.spec",
+    "load_task": "task.installed",
     "measure": "run.notebook",
     "read_results": "record.check",
 }

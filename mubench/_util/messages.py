@@ -56,8 +56,9 @@ def _printable_letter(letter: str) -> str:
 
 def error_line(raised: BaseException) -> str:
     """An exception in one line, even if its text cannot be told."""
+    kind = type(raised).__name__
     try:
-        text = str(raised)
+        text = str(raised).strip()
     except BaseException as another:  # its class is somebody else's
         text = f"(its text cannot be told: {type(another).__name__})"
-    return one_line(f"{type(raised).__name__}: {text}")
+    return one_line(f"{kind}: {text}" if text else kind)

@@ -8,7 +8,8 @@ import pandas as pd
 from mubench.record.again import marks
 from mubench.record.check import read_results
 from mubench.record.folder import ResultsFolder
-from mubench.task.spec import Task, installed_tasks
+from mubench.task.installed import installed_tasks
+from mubench.task.spec import Task
 
 from .page import frame
 from .ranking import build

@@ -50,7 +50,7 @@ def submit(
     with usage_errors():
         from mubench.gate.submit import submit
         from mubench.method.parameters import parse_settings
-        from mubench.task.spec import load_task
+        from mubench.task.installed import load_task
 
         chosen = parse_settings(settings)
         written = submit(reference, chosen, load_task(task_name), results, to, requirement)
@@ -220,7 +220,7 @@ def _on_fresh_draw(
     """
     with usage_errors():
         from mubench.run.fresh_draw import compare_draws, measure_on, on_fresh_draw
-        from mubench.task.spec import load_task
+        from mubench.task.installed import load_task
 
         names = sorted({one.record.task for one in chosen})
         tasks = {name: on_fresh_draw(load_task(name), chosen_by) for name in names}

@@ -141,7 +141,7 @@ def read_folder(results: Path, task_files: tuple[str, ...]) -> "tuple[Results, l
     """
     with usage_errors():
         from mubench.record.check import read_results
-        from mubench.task.spec import installed_tasks, load_task
+        from mubench.task.installed import installed_tasks, load_task
 
         tasks = [*installed_tasks(), *map(load_task, task_files)]
         read = read_results(results, tasks)

@@ -23,7 +23,7 @@ def load(task_name: str, device: str) -> "GoldLibrary":
         device: a device's name, or `auto`.
     """
     with usage_errors():
-        from mubench.task.spec import load_task
+        from mubench.task.installed import load_task
 
         task = load_task(task_name)
     return open_task(task, device)

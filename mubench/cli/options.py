@@ -31,10 +31,16 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
+class Refused(click.ClickException):
+    """A user's mistake, or a refusal of the operating system: one message and exit code 2."""
+
+    exit_code = 2
+
+
 @contextmanager
 def usage_errors() -> Iterator[None]:
     """Turns a user's mistake into one clear message and exit code 2."""
     try:
         yield
     except UserError as error:
-        raise click.UsageError(str(error)) from None
+        raise Refused(str(error)) from None

@@ -72,7 +72,7 @@ def run(
     """
     with usage_errors():
         from mubench.method.discovery import is_built_in, load_method
-        from mubench.method.parameters import configure, parse_settings
+        from mubench.method.parameters import configure, parse_settings, resolved_parameters
         from mubench.run.isolation.host import Isolation
 
         parameters = parse_settings(settings)
@@ -87,6 +87,7 @@ def run(
         else:
             found = load_method(reference)
             method, instance = found, configure(found, parameters)
+            resolved_parameters(instance)  # refuses what no record can hold, before a training
     library = load(task_name, device)
     loaded = library.loaded
     cases = chosen_cases(loaded, case_ids)

@@ -53,6 +53,7 @@ def sweep(grid: Path, dry_run: bool, shard: tuple[int, int], device: str, out: P
     seeds = [0, 1]                   # left out: 0
     """  # noqa: D301 - click's mark for lines that stay as they are
     with usage_errors():
+        from mubench._util.toml import read_text
         from mubench._util.workers import WorkerPolicy
         from mubench.gold.loaded import LoadedTask
         from mubench.run.isolation.host import Isolation
@@ -60,13 +61,14 @@ def sweep(grid: Path, dry_run: bool, shard: tuple[int, int], device: str, out: P
         from mubench.run.sweep import plan as sweeps
         from mubench.run.sweep.grid import read_grid
         from mubench.run.sweep.jobs import Place
-        from mubench.task.spec import load_task
+        from mubench.task.installed import load_task
 
         place_on = pick_device(device)
         cache = Store().root
+        text = read_text(grid, str(grid))
         with Isolation([out]) as isolation:
             cells = read_grid(
-                grid.read_text(encoding="utf-8"),
+                text,
                 str(grid),
                 lambda name: LoadedTask(load_task(name), place_on),
                 isolation.describe,

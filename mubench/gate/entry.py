@@ -36,7 +36,8 @@ from mubench.record.folder import (
     read_file,
 )
 from mubench.record.schema import Record
-from mubench.task.spec import Task, installed_tasks
+from mubench.task.installed import installed_tasks
+from mubench.task.spec import Task
 
 from .claims import check_code, check_name, check_words, origin, parse_pinned, pinned
 from .marks import changed_marks, is_mark, odd_marks

@@ -33,7 +33,8 @@ from mubench._util.cache import Store
 from mubench._util.errors import DoesNotHold, UserError
 from mubench._util.hashing import digest, sha256_of
 from mubench.record.readout import parse_readout
-from mubench.task.spec import Case, installed_tasks
+from mubench.task.installed import installed_tasks
+from mubench.task.spec import Case
 from mubench.training.loop import EpochLog
 
 from .identity import readout_key
@@ -47,6 +48,10 @@ NAME = re.compile(r"(?P<kind>models|readouts)/(?P<key>[0-9a-f]{64})/(?P<file>[a-
 
 MOST_BYTES = 4_000_000_000
 """Most bytes that a bundle may unpack to: a hundred times what the largest task here needs."""
+
+
+MOST_RATIO = 100
+"""Most times that a file in a bundle may unpack to its packed size. Weights hardly pack at all."""
 
 
 def export_bundle(library: GoldLibrary, cases: Sequence[Case], path: Path) -> int:
@@ -133,14 +138,25 @@ def _contents(path: Path) -> Iterable[tuple[str, bytes]]:
     Raises:
         DoesNotHold: the archive cannot be read, is encrypted, or is far too large.
     """
+    if not path.is_file():  # such as a pipe, which would be waited for forever
+        raise DoesNotHold(f"{path} is not a bundle: it is no file")
     try:
         with zipfile.ZipFile(path) as bundle:
             members = bundle.infolist()
             if sum(member.file_size for member in members) > MOST_BYTES:
                 raise DoesNotHold(f"{path} is not a bundle: it unpacks to more than 4 GB")
+            for member in members:
+                # The other ways of packing have parsers that can fill the memory, or raise more.
+                if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise DoesNotHold(f"{path} is not a bundle: its compression is of another kind")
+                if member.file_size > 1_000_000 + MOST_RATIO * member.compress_size:
+                    raise DoesNotHold(f"{path} is not a bundle: it unpacks to far too much")
             return [(member.filename, bundle.read(member)) for member in members]
+    except DoesNotHold:
+        raise
     except (
-        OSError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError
+        # ValueError: a name that is no text, or a place before the beginning
+        OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError
     ) as error:  # fmt: skip
         raise DoesNotHold(f"{path} is not a bundle: {error}") from None
 

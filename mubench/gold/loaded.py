@@ -18,7 +18,7 @@ from mubench.record.readout import Readout, compact
 from mubench.task import data
 from mubench.task.data import DataSet, Samples
 from mubench.task.spec import Case, Task
-from mubench.training import loop
+from mubench.training import loop, networks
 from mubench.training.loop import Pipeline
 from mubench.training.networks import Architecture
 
@@ -48,8 +48,10 @@ class LoadedTask:
             device: where the tensors go.
 
         Raises:
-            UserError: the data is not there, is broken, or is not what the spec says.
+            UserError: the network cannot be built; or the data is not there, is broken, or has
+                too few images for a forget set.
         """
+        networks.check(task.model, channels=len(task.data.mean), image_size=task.data.image_size)
         self.task = task
         self.device = device
         self.data: DataSet = data.load(task.data)
@@ -65,6 +67,8 @@ class LoadedTask:
             image_size=task.data.image_size,
         )
         self.cases = task.cases(self.data.class_names)
+        for case in self.cases:
+            self.forget_indices(case)  # before hours of training
 
     def case(self, case_id: str) -> Case:
         """A case by its id.

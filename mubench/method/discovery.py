@@ -150,7 +150,7 @@ def load_method(
             near = did_you_mean(class_name, [n for n in vars(module) if n[:1].isupper()])
             raise UserError(f"{location} has no class {class_name!r}{near}")
         cls = _checked(getattr(module, class_name), reference)
-        return MethodClass.of(slug(class_name), cls, source_files(cls))
+        return MethodClass.of(slug(class_name), cls, _files_of(cls))
     installed = available_methods()
     if reference not in installed:
         raise UserError(
@@ -165,7 +165,9 @@ def load_method(
     try:
         with importing:
             loaded = entry.load()
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a stranger's code, which may also want to exit
         raise UserError(
             f"method {reference!r} of {_distribution(entry)} cannot be imported: "
             f"{error_line(error)}"
@@ -188,8 +190,12 @@ def method_of(instance: "Method") -> MethodClass:
     for name, entries in available_methods().items():
         if any(entry.value == location for entry in entries):
             return load_method(name)
+    return MethodClass.of(slug(cls.__name__), cls, _files_of(cls))
+
+
+def _files_of(cls: "type[Method]") -> list[Path]:
     try:
-        return MethodClass.of(slug(cls.__name__), cls, source_files(cls))
+        return source_files(cls)
     except (OSError, TypeError):
         raise UserError(
             f"the class {cls.__name__} is in no file: save it and import it, or name it "
@@ -201,9 +207,9 @@ def _import(location: str, reference: str) -> ModuleType:
     try:
         if not location.endswith(".py"):
             return importlib.import_module(location)
+        if not Path(location).is_file():
+            raise UserError(f"there is no file {location!r} for method {reference!r}")
         path = Path(location).resolve()
-        if not path.is_file():
-            raise UserError(f"there is no file {location} for method {reference!r}")
         name = f"mubench_file_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec and spec.loader
@@ -211,9 +217,9 @@ def _import(location: str, reference: str) -> ModuleType:
         sys.modules[name] = module
         spec.loader.exec_module(module)
         return module
-    except UserError:
+    except (UserError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # a stranger's code, which may also want to exit
         raise UserError(f"method {reference!r} cannot be imported: {error_line(error)}") from error
 
 
@@ -230,8 +236,8 @@ def _checked(cls: Any, reference: str) -> "type[Method]":
         complaint = 'declares no access: requires: ClassVar[frozenset[str]] = frozenset({"forget"})'
     else:
         known = ACCESS | {GOLD_LABELS}
-        for name in sorted(requires - known):
-            complaint = f"requires unknown access {name!r}{did_you_mean(name, known)}"
+        for name in sorted(requires - known, key=repr):
+            complaint = f"requires unknown access {name!r}{did_you_mean(str(name), known)}"
     if complaint:
         raise UserError(f"method {reference!r} {complaint}")
     checked: type[Method] = cls

@@ -6,6 +6,7 @@ method, defaults included.
 
 import dataclasses
 import inspect
+import math
 import tokenize
 import tomllib
 import types
@@ -15,9 +16,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from mubench._util.errors import UserError
-from mubench._util.messages import did_you_mean
+from mubench._util.messages import did_you_mean, error_line
 
 from .discovery import MethodClass
 
@@ -52,14 +54,22 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
             raise UserError(f"--set {setting!r} is not name=value")
         place = parsed
         for group in groups:
-            place = place.setdefault(group, {})
+            place = place.setdefault(group, {}) if isinstance(place, dict) else place
         if not isinstance(place, dict) or name in place:
             raise UserError(f"--set gives {path!r} twice")
-        try:
-            place[name] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            place[name] = text
+        place[name] = _value(text, setting)
     return parsed
+
+
+def _value(text: str, setting: str) -> Any:
+    """The TOML value of a text; the text itself if it is none."""
+    try:
+        content = tomllib.loads(f"value = {text}")
+    except ValueError:
+        return text
+    except RecursionError:
+        raise UserError(f"--set {setting[:20]}... nests too deep") from None
+    return content["value"] if list(content) == ["value"] else text
 
 
 def configure(method: MethodClass, settings: Mapping[str, Any]) -> "Method":
@@ -70,17 +80,53 @@ def configure(method: MethodClass, settings: Mapping[str, Any]) -> "Method":
             mistakes.
     """
     mistakes: list[str] = []
+    adapter = _adapter(method)
     known = _known(method.name, method.cls, settings, mistakes)
     try:
-        instance = TypeAdapter(method.cls).validate_python(known)
+        instance = adapter.validate_python(known)
     except ValidationError as error:
         mistakes += [
-            f"{method.name}.{'.'.join(map(str, item['loc']))}: {item['msg']}, got {item['input']!r}"
+            f"{'.'.join([method.name, *map(str, item['loc'])])}: {item['msg']}, "
+            f"got {item['input']!r}"
             for item in error.errors()
         ]
+    except Exception as error:  # such as in the method's __post_init__
+        mistakes.append(f"{method.name} does not take its parameters: {error_line(error)}")
     if mistakes:
         raise UserError("\n".join(mistakes))
     return instance
+
+
+def _adapter(method: MethodClass) -> "TypeAdapter[Method]":
+    """What checks the parameters of a method.
+
+    Raises:
+        UserError: a parameter has a type that cannot be checked.
+    """
+    try:
+        typing.get_type_hints(method.cls)
+        return TypeAdapter(method.cls)
+    except Exception as error:  # annotations are a stranger's code
+        raise UserError(
+            f"method {method.name!r} has a parameter of a type that cannot be checked: "
+            f"{error_line(error)}; use int, float, str, bool, None, lists, and dataclasses of these"
+        ) from None
+
+
+def _unrecordable(label: str, value: object) -> list[str]:
+    """A line for each number in a value that no record can hold: NaN and infinity.
+
+    Args:
+        label: name of the value in the lines.
+        value: what pydantic makes of the parameters.
+    """
+    if isinstance(value, dict):
+        return [line for name, v in value.items() for line in _unrecordable(f"{label}.{name}", v)]
+    if isinstance(value, list | tuple | set | frozenset):
+        return [line for i, v in enumerate(value) for line in _unrecordable(f"{label}.{i}", v)]
+    if isinstance(value, float) and not math.isfinite(value):
+        return [f"{label} is {value}, which no record can hold: use a finite number, or None"]
+    return []
 
 
 def _known(
@@ -111,8 +157,20 @@ def _known(
 
 
 def resolved_parameters(method: "Method") -> dict[str, Any]:
-    """All parameters of a method's instance as JSON values, by name; nested for dataclasses."""
-    values: dict[str, Any] = TypeAdapter(type(method)).dump_python(method, mode="json")
+    """All parameters of a method's instance as JSON values, by name; nested for dataclasses.
+
+    Raises:
+        UserError: a parameter has a value that no record can hold, such as NaN.
+    """
+    name, adapter = type(method).__name__, TypeAdapter(type(method))
+    # Looked at before they are JSON, where NaN can become null. No warnings: a default may be of
+    # another type than its field.
+    if lines := _unrecordable(name, adapter.dump_python(method, warnings="none")):
+        raise UserError("\n".join(lines))
+    try:
+        values: dict[str, Any] = adapter.dump_python(method, mode="json", warnings="none")
+    except PydanticSerializationError as error:
+        raise UserError(f"no record can hold the parameters of {name}: {error}") from None
     return values
 
 

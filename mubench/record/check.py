@@ -26,7 +26,8 @@ import numpy as np
 from mubench._util.arrays import Floats
 from mubench._util.errors import DoesNotHold, UserError
 from mubench._util.hashing import sha256_of
-from mubench.task.spec import Task, installed_tasks
+from mubench.task.installed import installed_tasks
+from mubench.task.spec import Task
 
 from .folder import ResultsFolder, read_file, read_record, readout_beside
 from .readout import Arrays, read_arrays, same_case

@@ -15,11 +15,12 @@ from mubench.gold.build import build_missing
 from mubench.gold.library import GoldLibrary
 from mubench.gold.loaded import LoadedTask
 from mubench.method.discovery import MethodInfo, is_built_in, load_method, method_of
-from mubench.method.parameters import configure
+from mubench.method.parameters import configure, resolved_parameters
 from mubench.method.problem import Method
 from mubench.record.folder import ResultsFolder
 from mubench.record.schema import Record
-from mubench.task.spec import Case, Task, load_task
+from mubench.task.installed import load_task
+from mubench.task.spec import Case, Task
 
 from . import cell
 from .cell import Cell
@@ -77,6 +78,7 @@ def measure(
     if not isolate:
         found = load_method(method)
         instance = configure(found, settings or {})
+        resolved_parameters(instance)  # refuses what no record can hold, before a training
         return _measure(found, instance, None, spec, cases, seeds, folder, device, again)
     with Isolation([folder]) as isolation:
         (described,) = isolation.describe(method, [dict(settings or {})])

@@ -33,9 +33,6 @@ from .folders import RawImages
 from .sources import SOURCES
 from .spec import Case, DataSpec, Task
 
-FIXED_SHAPES = {"cifar10": (3, 32), "cifar100": (3, 32), "digits": (1, 8)}
-"""Channels and pixels on a side of the data sets that exist in one shape only."""
-
 
 @dataclass(frozen=True, eq=False)
 class Samples:
@@ -88,15 +85,8 @@ def load(spec: DataSpec, *, check: bool = True) -> DataSet:
         check: True refuses data with another fingerprint than the spec's, if the spec has one.
 
     Raises:
-        UserError: the data is missing, damaged, too small to be split, or contradicts the spec.
+        UserError: the data is missing, damaged, too small to be split, or has another fingerprint.
     """
-    channels = len(spec.mean)
-    fixed = FIXED_SHAPES.get(spec.kind)
-    if fixed and fixed != (channels, spec.image_size):
-        raise UserError(
-            f"{spec.kind} has images of {fixed[1]} pixels in {fixed[0]} channels; the task states "
-            f"{spec.image_size} pixels, and mean and std of {channels} channels"
-        )
     raw = SOURCES[spec.kind](spec)
     train, train_hashes = _in_content_order(raw.train)
     if raw.held_out is not None:
@@ -167,17 +157,26 @@ def forget_indices(dataset: DataSet, task: Task, case: Case) -> NDArray[np.int64
         the same class and draw.
 
     Raises:
-        UserError: the case asks for more images than may be drawn.
+        UserError: the case asks for more images than may be drawn, or leaves nothing to retain.
     """
     is_candidate = np.ones(len(dataset.train), dtype=np.bool_)
     if case.class_name is not None:
         is_candidate = dataset.train.labels.numpy() == dataset.class_names.index(case.class_name)
+    if is_candidate.all() and case.class_name:
+        raise UserError(f"case {case.id} forgets all images, and {task.data.name} has no others")
     if case.size is None:
         return np.flatnonzero(is_candidate)
+    whole = int(is_candidate.sum())
+    if case.size >= whole:
+        of = f"class {case.class_name!r}" if case.class_name else task.data.name
+        raise UserError(
+            f"case {case.id} needs {case.size} images of the {whole} of {of}, and some must stay; "
+            "lower the size"
+        )
     candidates = np.flatnonzero(is_candidate & _is_single(dataset))
     origin = case.class_name or "random"
     if case.size > len(candidates):
-        copies = int(is_candidate.sum()) - len(candidates)
+        copies = whole - len(candidates)
         raise UserError(
             f"case {case.id} needs {case.size} images; {task.data.name} has {len(candidates)} to "
             f"draw from ({copies} more have copies with the same pixels); lower the size"

@@ -3,33 +3,45 @@
 A task fixes the data, the architecture, the training recipe, the forget sets, the number of golds
 and the budget. A gold is a model retrained without the forget set. The file is read into frozen
 pydantic models that forbid unknown keys, so all mistakes in a file are reported at once, each with
-its path. Nothing here imports torch.
+its path. What no training could make sense of is a mistake too, such as a milestone after the last
+epoch. Nothing here imports torch.
 """
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
-from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Gt, Interval, MinLen
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from mubench._util.errors import UserError
 from mubench._util.hashing import digest
 from mubench._util.messages import did_you_mean
+from mubench._util.toml import parse_toml
 
-TASKS_GROUP = "mubench.tasks"  # entry points of packages that bring tasks
+from . import architectures
 
-Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=80)]
+"""A name that is a folder's too."""
+ClassName = Annotated[str, StringConstraints(pattern=r"^[^/\\\x00-\x1f\x7f]+$", max_length=100)]
+"""A name that is a part of a file's: no slash in it, and no character that cannot be seen."""
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Share = Annotated[float, Interval(ge=0, le=1)]
 
 
 class _Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+SHAPES: dict[str, tuple[set[int], int | None]] = {
+    "cifar10": ({3}, 32),
+    "cifar100": ({3}, 32),
+    "digits": ({1}, 8),
+    "folder": ({1, 3}, None),
+    "synthetic": ({3}, None),
+}
+"""Channels that images of each kind can have, and their pixels on a side if these are fixed."""
 
 
 class DataSpec(_Spec):
@@ -39,7 +51,7 @@ class DataSpec(_Spec):
     """Part of the key of every split. So tasks on the same data share forget sets and golds."""
     kind: Literal["cifar10", "cifar100", "digits", "folder", "synthetic"]
     """The source of the images; `folder` reads `MUBENCH_DATA/<name>`."""
-    image_size: Annotated[int, Ge(4)]
+    image_size: Annotated[int, Interval(ge=4, le=2048)]
     """Pixels on a side. Images of a folder are resized to this size; other kinds must have it."""
     mean: Annotated[tuple[float, ...], MinLen(1)]
     """Mean per channel, of pixels scaled to [0, 1]. Constant, so that no statistic of D_f leaks."""
@@ -53,9 +65,17 @@ class DataSpec(_Spec):
     """Fraction of the images to hold out, for `digits` and folders without `train` and `test`."""
 
     @model_validator(mode="after")
-    def _channels_agree(self) -> Self:
-        if len(self.mean) != len(self.std):
-            raise UserError(f"mean has {len(self.mean)} channels and std has {len(self.std)}")
+    def _shape_is_of_its_kind(self) -> Self:
+        channels, (known_channels, side) = len(self.mean), SHAPES[self.kind]
+        if channels != len(self.std):
+            raise UserError(f"mean has {channels} channels and std has {len(self.std)}")
+        if channels not in known_channels or side not in (None, self.image_size):
+            pixels = f" of {side} pixels" if side else ""
+            allowed = " or ".join(map(str, sorted(known_channels)))
+            raise UserError(
+                f"{self.kind} has images{pixels} in {allowed} channels; the task states "
+                f"{self.image_size} pixels, and mean and std of {channels} channels"
+            )
         return self
 
 
@@ -64,7 +84,7 @@ class ModelSpec(_Spec):
 
     name: str
     """`resnet18`, `allcnn`, `vit`, or the name of any other timm model."""
-    width: Annotated[int, Ge(4)] | None = None
+    width: Annotated[int, Interval(ge=4, le=100_000)] | None = None
     """Channels of the first stage (`resnet18`, `allcnn`) or features of a token (`vit`). None: the
     published width."""
     options: dict[str, bool | int | float | str] = {}
@@ -74,9 +94,9 @@ class ModelSpec(_Spec):
 class TrainSpec(_Spec):
     """The training recipe of the original and of every gold."""
 
-    epochs: Annotated[int, Ge(1)]
+    epochs: Annotated[int, Interval(ge=1, le=1_000_000)]
     """Passes over the training set."""
-    batch_size: Annotated[int, Ge(2)]
+    batch_size: Annotated[int, Interval(ge=2, le=1_000_000)]
     """Samples per step."""
     optimizer: Literal["sgd", "adamw"]
     lr: Annotated[float, Gt(0)]
@@ -90,7 +110,7 @@ class TrainSpec(_Spec):
     warmup: Share = 0.2
     """`one-cycle` only: fraction of the steps during which the rate rises to `lr`."""
     milestones: tuple[Annotated[int, Ge(1)], ...] = ()
-    """`step` only: epochs after which the rate is multiplied by `gamma`."""
+    """`step` only: epochs after which the rate is multiplied by `gamma`, rising."""
     gamma: Annotated[float, Gt(0)] = 0.1
     """`step` only: factor on the rate at each milestone."""
     flip: bool = False
@@ -100,13 +120,31 @@ class TrainSpec(_Spec):
     precision: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16` runs forward passes under autocast. Weights stay float32."""
 
+    @model_validator(mode="after")
+    def _has_effect(self) -> Self:
+        mistakes = []
+        if self.nesterov and (self.optimizer != "sgd" or not self.momentum):
+            mistakes.append('nesterov needs optimizer = "sgd" and a momentum above 0')
+        if bool(self.milestones) != (self.schedule == "step"):
+            verb = "takes no" if self.milestones else "needs"
+            mistakes.append(f'schedule = "{self.schedule}" {verb} milestones')
+        elif list(self.milestones) != sorted(set(self.milestones)):
+            mistakes.append(f"milestones do not rise: {list(self.milestones)}")
+        elif self.milestones and self.milestones[-1] >= self.epochs:
+            mistakes.append(
+                f"milestone {self.milestones[-1]} is not before the end of {self.epochs} epochs"
+            )
+        if mistakes:
+            raise UserError("\n".join(mistakes))
+        return self
+
 
 class ForgetSpec(_Spec):
     """The forget sets of a task. Its cases are the product of `classes` and `sizes`."""
 
     kind: Literal["subset", "class", "random"]
     """`subset`: part of one class; `class`: one whole class; `random`: images of all classes."""
-    classes: tuple[str, ...] | Annotated[int, Ge(1)] = ()
+    classes: tuple[ClassName, ...] | Annotated[int, Ge(1)] = ()
     """Class names. For data that each user brings: the number of classes, taken in name order."""
     sizes: tuple[Annotated[int, Ge(1)], ...] = ()
     """Number of images to forget, |D_f|. A smaller set is part of every larger one."""
@@ -130,11 +168,11 @@ class ForgetSpec(_Spec):
 class MeasureSpec(_Spec):
     """The measurements that make a leaderboard entry complete."""
 
-    golds: Annotated[int, Ge(1)] = 3
+    golds: Annotated[int, Interval(ge=1, le=1000)] = 3
     """Gold models per case, each trained from its own seed."""
-    originals: Annotated[int, Ge(1)] = 1
+    originals: Annotated[int, Interval(ge=1, le=1000)] = 1
     """Originals that all cases share, each trained from its own seed. See `Task.original_seed`."""
-    seeds: Annotated[int, Ge(1)] = 1
+    seeds: Annotated[int, Interval(ge=1, le=1000)] = 1
     """Runs of the method per case, each with its own seed."""
     budget: Annotated[float, Gt(0)] = 0.5
     """Largest cost of a method, as a fraction of the cost of retraining. Both costs are in
@@ -153,6 +191,20 @@ class Task(_Spec):
     train: TrainSpec
     forget: ForgetSpec
     measure: MeasureSpec = MeasureSpec()
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        mistakes = []
+        size, crop = self.data.image_size, self.train.crop
+        if crop >= size:
+            mistakes.append(f"train.crop: {crop} pixels, and the images have {size} on a side")
+        try:
+            architectures.check(self.model.name, self.model.width, self.model.options, size)
+        except UserError as error:
+            mistakes.append(f"model: {error}")
+        if mistakes:
+            raise UserError("\n".join(mistakes))
+        return self
 
     @property
     def id(self) -> str:
@@ -266,69 +318,24 @@ def parse_task(text: str, source: str) -> Task:
     Raises:
         UserError: the text is not TOML or not a task. The message lists all mistakes with paths.
     """
+    content = parse_toml(text, source)
     try:
-        return Task.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{source} is not TOML: {error}") from None
+        return Task.model_validate(content)
     except ValidationError as error:
         mistakes = [
-            f"{'.'.join(str(part) for part in item['loc']) or 'task'}: {_reason(item['msg'])}"
+            ": ".join(filter(None, [".".join(map(str, item["loc"])), line]))
             for item in error.errors()
+            for line in _reason(item).splitlines()
         ]
         raise UserError.of(mistakes, source) from None
 
 
-def _reason(message: str) -> str:
-    if message == "Extra inputs are not permitted":
-        return "unknown key"
-    return message.removeprefix("Value error, ")
-
-
-def available_tasks() -> dict[str, str]:
-    """The TOML texts of all installed tasks by name, in name order.
-
-    Raises:
-        UserError: two installed packages have a task with the same name.
-    """
-    found: dict[str, tuple[str, str]] = {}
-    for entry in sorted(entry_points(group=TASKS_GROUP), key=lambda entry: entry.value):
-        for file in resources.files(entry.value).iterdir():
-            if not file.name.endswith(".toml"):
-                continue
-            name = file.name.removesuffix(".toml")
-            if name in found and found[name][1] != entry.value:
-                raise UserError(f"task {name!r} is in both {found[name][1]} and {entry.value}")
-            found[name] = (file.read_text(encoding="utf-8"), entry.value)
-    return {name: found[name][0] for name in sorted(found)}
-
-
-def installed_tasks() -> list["Task"]:
-    """All installed tasks, in name order.
-
-    Raises:
-        UserError: a task's file has mistakes, or two packages bring a task of the same name.
-    """
-    return [load_task(name) for name in available_tasks()]
-
-
-def load_task(name_or_path: str) -> Task:
-    """Reads a task, given its name, `name@version`, or the path of a TOML file.
-
-    Raises:
-        UserError: there is no such task, or its file has mistakes.
-    """
-    if name_or_path.endswith(".toml"):
-        path = Path(name_or_path)
-        if not path.is_file():
-            raise UserError(f"there is no task file {name_or_path}")
-        return parse_task(path.read_text(encoding="utf-8"), name_or_path)
-    name, _, version = name_or_path.partition("@")
-    tasks = available_tasks()
-    if name not in tasks:
-        raise UserError(
-            f"unknown task {name!r}{did_you_mean(name, tasks)} `mubench list tasks` names them all."
-        )
-    task = parse_task(tasks[name], f"task {name}")
-    if version and version != str(task.version):
-        raise UserError(f"task {name} is at version {task.version}, not {version}")
-    return task
+def _reason(item: ErrorDetails) -> str:
+    """What is wrong at one place, in a line each."""
+    if item["type"] != "extra_forbidden":
+        return item["msg"].removeprefix("Value error, ")
+    *groups, key = item["loc"]
+    place: Any = Task
+    for group in groups:
+        place = place.model_fields[group].annotation
+    return f"unknown key{did_you_mean(str(key), place.model_fields)}"

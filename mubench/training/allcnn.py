@@ -12,18 +12,12 @@ Shape suffixes: N images, C channels, H and W pixels, D features, K classes.
 """
 
 import torch
-from pydantic import BaseModel
 from torch import nn
+
+from mubench.task.architectures import AllCNNOptions
 
 INPUT_DROPOUT = 0.2
 STRIDE_DROPOUT = 0.5
-
-
-class AllCNNOptions(BaseModel, extra="forbid", frozen=True, strict=True):
-    """The options of All-CNN-C that a task may set, besides the width."""
-
-    dropout: bool = False
-    """True adds the paper's dropout: 0.2 on the input, 0.5 after each convolution of stride 2."""
 
 
 class AllCNN(nn.Module):

@@ -10,24 +10,22 @@ Shape suffixes: N images, C channels, H and W pixels, D features.
 """
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from mubench._util.errors import UserError
 from mubench._util.messages import did_you_mean
+from mubench.task import architectures
 from mubench.task.spec import ModelSpec
 
-from .allcnn import AllCNN, AllCNNOptions
+from .allcnn import AllCNN
 
 LARGEST_SMALL_IMAGE = 64
 """Pixels on a side. For images up to this size, a ResNet gets the stem that is usual for CIFAR."""
-
-_Options = TypeVar("_Options", bound=BaseModel)
 
 
 def build(
@@ -88,6 +86,29 @@ class Architecture:
             image_size=self.image_size,
             seed=seed,
         ).to(device)
+
+
+def check(spec: ModelSpec, *, channels: int, image_size: int) -> None:
+    """Refuses an architecture that cannot be built, in little time and memory.
+
+    The networks of this package were checked with their task. Those of timm are built here without
+    memory for their weights. A few of them cannot be built so; these are built for real.
+
+    Args:
+        spec: name, width and options of the architecture.
+        channels: channels of the images.
+        image_size: pixels on a side of the images.
+
+    Raises:
+        UserError: as in `build`.
+    """
+    if not architectures.needs_timm(spec.name, spec.options):
+        return
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            _make(spec, 2, channels, image_size)
+    except UserError:
+        build(spec, num_classes=2, channels=channels, image_size=image_size, seed=0)
 
 
 def contiguous_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -161,48 +182,21 @@ def _make(spec: ModelSpec, num_classes: int, channels: int, image_size: int) -> 
             return AllCNN(
                 num_classes=num_classes,
                 channels=channels,
-                width=spec.width or 96,
-                options=_read_options(spec, AllCNNOptions),
+                width=spec.width or architectures.WIDTHS["allcnn"],
+                options=architectures.allcnn_options(spec.options),
             )
         case "vit":
-            from .vit import VisionTransformer, ViTOptions  # here: imports timm
+            from .vit import VisionTransformer  # here: imports timm
 
             return VisionTransformer(
                 num_classes=num_classes,
                 channels=channels,
                 image_size=image_size,
-                dim=spec.width or 192,
-                options=_read_options(spec, ViTOptions),
+                dim=spec.width or architectures.WIDTHS["vit"],
+                options=architectures.vit_options(spec.options),
             )
         case _:
             return _make_timm(spec, num_classes, channels, image_size)
-
-
-def _read_options(spec: ModelSpec, kind: type[_Options]) -> _Options:
-    try:
-        return kind.model_validate(spec.options)
-    except ValidationError as error:
-        mistakes = {str(item["loc"][0]): item["msg"] for item in error.errors()}
-        raise _wrong_options(spec, mistakes, kind.model_fields) from None
-
-
-def _wrong_options(
-    spec: ModelSpec, mistakes: Mapping[str, str], known: Collection[str]
-) -> UserError:
-    """An error that lists each wrong option with its mistake, and names all known options.
-
-    Args:
-        spec: the spec with the wrong options.
-        mistakes: what is wrong with each wrong option, by name.
-        known: the options that the architecture takes.
-    """
-    lines = [
-        f"  {name}: {mistake if name in known else f'unknown{did_you_mean(name, known)}'}"
-        for name, mistake in mistakes.items()
-    ]
-    return UserError(
-        "\n".join([f"model {spec.name!r} has wrong options; it takes {', '.join(known)}:", *lines])
-    )
 
 
 def _make_timm(spec: ModelSpec, num_classes: int, channels: int, image_size: int) -> nn.Module:
@@ -216,15 +210,14 @@ def _make_timm(spec: ModelSpec, num_classes: int, channels: int, image_size: int
             f"unknown model {name!r}{did_you_mean(name, ['allcnn', 'vit', *known])} "
             "Known are allcnn, resnet18, vit and every name in `timm.list_models()`."
         )
+    architectures.check(name, spec.width, spec.options, image_size)
     arguments: dict[str, Any] = {"num_classes": num_classes, "in_chans": channels}
     config = timm.get_pretrained_cfg(name)
     if config is not None and config.fixed_input_size:
         arguments["img_size"] = image_size
     if name == "resnet18":
-        arguments |= _resnet18_arguments(spec.width or 64)
+        arguments |= _resnet18_arguments(architectures.resnet18_width(spec.width))
         arguments["zero_init_last"] = image_size > LARGEST_SMALL_IMAGE
-    elif spec.width is not None:
-        raise UserError(f"the width of model {name!r} cannot be set; leave `width` out")
     if spec.options:
         _check_timm_options(spec, arguments)
         arguments |= spec.options
@@ -236,6 +229,7 @@ def _make_timm(spec: ModelSpec, num_classes: int, channels: int, image_size: int
     except (
         ArithmeticError,
         AssertionError,
+        AttributeError,
         LookupError,
         RuntimeError,
         TypeError,
@@ -243,7 +237,7 @@ def _make_timm(spec: ModelSpec, num_classes: int, channels: int, image_size: int
     ) as error:
         raise UserError(
             f"timm cannot make {name!r} with options {spec.options} for {image_size}x{image_size} "
-            f"images: {error}"
+            f"images: {' '.join(str(error).split())}"
         ) from error
     return model
 
@@ -254,8 +248,6 @@ def _resnet18_arguments(width: int) -> dict[str, Any]:
     timm's plain stem always has 64 channels, but its deep stem has twice `stem_width`. So timm
     makes a deep stem here, and `_replace_stem` replaces it by a plain convolution.
     """
-    if width % 2:
-        raise UserError(f"resnet18 cannot have an odd width, but width = {width}")
     channels = tuple(width * 2**stage for stage in range(4))
     return {"stem_type": "deep", "stem_width": width // 2, "channels": channels}
 
@@ -299,7 +291,7 @@ def _check_timm_options(spec: ModelSpec, arguments: dict[str, Any]) -> None:
     )
     unknown = {name: "" for name in spec.options if name not in known}
     if unknown:
-        raise _wrong_options(spec, unknown, known)
+        raise architectures.wrong_options(spec.name, unknown, known)
 
 
 def _check_output(model: nn.Module, images_NCHW: torch.Tensor, num_classes: int) -> None:

@@ -7,36 +7,12 @@ Shape suffixes: N images, C channels, H and W pixels, T tokens, D features of a 
 heads, E = D / A features of a head, P values of a patch, K classes.
 """
 
-from typing import Annotated
-
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge, Gt, Interval
-from pydantic import BaseModel
 from timm.layers.drop import DropPath
 from torch import nn
 
-from mubench._util.errors import UserError
-
-
-class ViTOptions(BaseModel, extra="forbid", frozen=True, strict=True):
-    """The options of the ViT that a task may set, besides the width.
-
-    The defaults are the paper's for 32x32 images.
-    """
-
-    depth: Annotated[int, Ge(1)] = 9
-    """Number of blocks."""
-    heads: Annotated[int, Ge(1)] = 12
-    """Number of attention heads; must divide the width."""
-    patch: Annotated[int, Ge(2)] = 4
-    """Pixels on a side of a patch; must divide the image size. The paper has 8 for 64x64 images."""
-    mlp_ratio: Annotated[float, Gt(0)] = 2.0
-    """Hidden units of a block's MLP, as a multiple of the width."""
-    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.0
-    """Probability of dropout after every attention and MLP layer."""
-    drop_path: Annotated[float, Interval(ge=0, lt=1)] = 0.0
-    """Probability of skipping a residual branch (stochastic depth). The paper trains with 0.1."""
+from mubench.task.architectures import ViTOptions, check_vit
 
 
 class ShiftedPatchTokens(nn.Module):
@@ -180,16 +156,7 @@ class VisionTransformer(nn.Module):
         self, *, num_classes: int, channels: int, image_size: int, dim: int, options: ViTOptions
     ) -> None:
         super().__init__()
-        if image_size % options.patch:
-            raise UserError(
-                f"vit cannot cut {image_size}x{image_size} images into patches of "
-                f"{options.patch} pixels; set the option `patch` to a divisor of {image_size}"
-            )
-        if dim % options.heads:
-            raise UserError(
-                f"vit cannot share a width of {dim} among {options.heads} heads; "
-                f"set the option `heads` to a divisor of {dim}"
-            )
+        check_vit(options, dim, image_size)
         num_tokens = (image_size // options.patch) ** 2 + 1
         self.tokens = ShiftedPatchTokens(channels=channels, dim=dim, patch=options.patch)
         self.class_token = nn.Parameter(torch.randn(1, 1, dim))

@@ -11,6 +11,24 @@ def test_the_nearest_name_is_suggested_and_none_where_none_is_near():
     assert did_you_mean("x", iter(())) == "."
 
 
+class Wild(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ValueError("no\n  such"), "ValueError: no"),
+        (ValueError(), "ValueError"),
+        (OSError("\x1b[31mred\x1b[0m\a"), "OSError: red\\x07"),
+        (Wild(), "Wild: (its text cannot be told: RuntimeError)"),
+    ],
+)
+def test_an_exception_is_one_line_that_steers_no_terminal(error, expected):
+    assert error_line(error) == expected
+
+
 def test_what_is_said_goes_to_stderr_alone(capsys):
     say("all is cached")
     assert capsys.readouterr() == ("", "mubench: all is cached\n")

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from mubench.record import metrics
 from mubench.record.readout import Readout
 from mubench.task.data import Samples
-from mubench.task.spec import load_task
+from mubench.task.installed import load_task
 from mubench.training import loop, networks
 from mubench.training.loop import Pipeline
 

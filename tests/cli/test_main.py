@@ -8,6 +8,8 @@ import pytest
 from mubench.cli.main import HINTS, main
 from tests.helpers.commands import call
 from tests.helpers.lab import Lab, make_task, spec_text
+from tests.helpers.packages import bring_tasks
+from tests.helpers.tiny import TINY
 
 
 def test_every_command_has_help_with_examples():
@@ -78,3 +80,27 @@ def test_an_error_of_the_system_that_names_nothing_is_a_bug(results, monkeypatch
     monkeypatch.setattr("mubench.cli.leaderboard.write_atomic", fail)
     done = call("leaderboard", *results)
     assert isinstance(done.exception, OSError)
+
+
+def test_show_tells_a_tasks_protocol(folder):
+    for reference, task_id in (("tiny.toml", "tiny@1"), ("digits-subset", "digits-subset@1")):
+        result = call("show", reference)
+        assert result.exit_code == 0
+        assert result.stdout.startswith(f"{task_id}\n")
+        for words in ("recipe", "golds", "budget", "of retraining", "epochs of training"):
+            assert words in " ".join(result.stdout.split())
+    assert call("show", "digits-subset@1").stdout == result.stdout
+
+
+def test_a_broken_task_is_a_line_beside_the_list(tmp_path, monkeypatch):
+    working = call("list", "tasks").stdout
+    unknown = TINY.replace('"allcnn"\nwidth = 8', '"resnet81"').replace('"tiny"', '"unknown"')
+    broken = {"unknown.toml": unknown.encode(), "broken.toml": b"\xff", "._x.toml": b"\xff"}
+    bring_tasks(tmp_path, "odd_tasks", broken)
+    monkeypatch.syspath_prepend(tmp_path)
+    done = call("list", "tasks")
+    assert (done.exit_code, done.stdout) == (0, working)
+    assert [line.partition(": ")[2][:30] for line in done.stderr.splitlines()] == [
+        "task broken of odd_tasks is not"[:30], "task unknown: unknown model 're"[:30],
+    ]  # fmt: skip
+    assert call("show", "unknown").exit_code == 2

@@ -1,16 +1,16 @@
-"""What the commands share: a user's mistake as a usage error, and examples in help."""
+"""What the commands share: a user's mistake as a refusal, and examples in help."""
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from mubench._util.errors import DoesNotHold, UserError
-from mubench.cli.options import CASE, SETTINGS, examples, usage_errors
+from mubench.cli.options import CASE, SETTINGS, Refused, examples, usage_errors
 
 
 @pytest.mark.parametrize("kind", [UserError, DoesNotHold])
-def test_a_users_mistake_is_a_usage_error(kind):
-    with pytest.raises(click.UsageError, match="no such task") as caught, usage_errors():
+def test_a_users_mistake_is_a_refusal(kind):
+    with pytest.raises(Refused, match="no such task") as caught, usage_errors():
         raise kind("no such task")
     assert caught.value.exit_code == 2
     assert caught.value.__cause__ is None

@@ -22,7 +22,7 @@ def test_a_run_prints_a_table_and_writes_a_record(folder):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("--task", "tinny.toml"), "there is no task file tinny.toml"),
+        (("--task", "tinny.toml"), "there is no file tinny.toml"),
         (("--task", "cifar10-subst"), "did you mean 'cifar10-subset'"),
         (("--method", "tmuu"), "did you mean 'tmu'"),
         (("--set", "lrr=1"), "did you mean 'lr'"),

@@ -9,7 +9,7 @@ import pytest
 from mubench._util.errors import UserError
 from mubench.gate.submit import submit
 from mubench.record.folder import ResultsFolder, read_record
-from mubench.task.spec import load_task
+from mubench.task.installed import load_task
 from tests.helpers.entries import HOME
 from tests.helpers.lab import edit
 

@@ -21,8 +21,8 @@ description = "Made by hand."
 name = "synthetic"
 kind = "synthetic"
 image_size = 8
-mean = [0.5]
-std = [0.25]
+mean = [0.5, 0.5, 0.5]
+std = [0.25, 0.25, 0.25]
 [model]
 name = "allcnn"
 [train]

@@ -44,3 +44,17 @@ def succeed(*command, **where):
     done = run(*command, **where)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def bring_tasks(site, package, files):
+    """Puts a package of tasks into `site`; the content (bytes) of each file by its name."""
+    folder = site / package
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    info = site / f"{package}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[mubench.tasks]\n{package} = {package}\n")
+    return folder

@@ -72,7 +72,7 @@ def test_a_control_says_so_or_sees_what_golds_get_right():
     ("reference", "expected"),
     [
         ("finetnue", "did you mean 'finetune'"),
-        ("./nowhere.py:Mine", "there is no file ./nowhere.py"),
+        ("./nowhere.py:Mine", "there is no file './nowhere.py'"),
         ("no.such.module:Mine", "cannot be imported: ModuleNotFoundError"),
         ("mubench_methods.finetune:FineTun", "did you mean 'FineTune'"),
         ("mubench.method.problem:Problem", "is not a dataclass"),

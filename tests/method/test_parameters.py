@@ -4,6 +4,7 @@ import inspect
 
 import pytest
 
+from mubench._util.errors import UserError
 from mubench.method.discovery import available_methods, load_method
 from mubench.method.parameters import (
     configure,
@@ -11,6 +12,7 @@ from mubench.method.parameters import (
     parse_settings,
     resolved_parameters,
 )
+from tests.helpers.methods import PLUGIN
 
 
 def test_settings_are_toml_values_else_strings():
@@ -23,7 +25,9 @@ def test_settings_are_toml_values_else_strings():
     }
 
 
-@pytest.mark.parametrize("settings", [["lr"], ["=1"], ["lr=1", "lr=2"], ["a=1", "a.b=2"]])
+@pytest.mark.parametrize(
+    "settings", [["lr"], ["=1"], ["lr=1", "lr=2"], ["a=1", "a.b=2"], ["a=1", "a.b.c=2"]]
+)
 def test_settings_that_say_nothing_or_two_things_are_refused(settings):
     with pytest.raises(ValueError, match="--set"):
         parse_settings(settings)
@@ -64,3 +68,40 @@ def test_every_builtin_parameter_has_a_meaning(name):
     assert (inspect.getdoc(method.cls) or "").partition("\n")[0]
     for parameter in describe_parameters(method.cls):
         assert parameter.meaning, f"{name}.{parameter.name}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"lr": float("inf")}, r"MyMethod\.lr is inf, which no record can hold"),
+        ({"lr": 10**400}, "my-method.lr"),
+        ({"inner": {"depth": float("nan")}}, "my-method.inner.depth"),
+    ],
+)
+def test_a_number_that_no_record_can_hold_is_refused(plugin, settings, expected):
+    with pytest.raises(UserError, match=expected):
+        resolved_parameters(configure(plugin, settings))
+
+
+@pytest.mark.parametrize(
+    ("new", "expected"),
+    [
+        ("lr: object() = 1", "a type that cannot be checked"),
+        ("lr: 'Later' = 1", "'Later' is not defined"),
+        ("lr: list[float] = (float('inf'),)", r"MyMethod\.lr\.0 is inf"),
+        ("lr: int = frozenset({float('nan')})", r"MyMethod\.lr\.0 is nan"),
+    ],
+)
+def test_a_field_that_no_record_can_hold_is_refused(tmp_path, new, expected):
+    old = "lr: Annotated[float, Gt(0)] = 0.1"
+    assert old in PLUGIN
+    (tmp_path / "bad.py").write_text(PLUGIN.replace(old, new))
+    method = load_method(f"{tmp_path / 'bad.py'}:MyMethod")
+    with pytest.raises(UserError, match=expected):
+        resolved_parameters(configure(method, {}))
+
+
+def test_a_text_that_only_begins_with_a_value_is_a_text():
+    assert parse_settings(["mode=1\nlr=2"]) == {"mode": "1\nlr=2"}
+    with pytest.raises(UserError, match="nests too deep"):
+        parse_settings(["x=" + "[" * 2000])

@@ -22,7 +22,8 @@ from mubench.gold.loaded import LoadedTask
 from mubench.gold.train import train
 from mubench.method.problem import Meter, Problem
 from mubench.run.execute import execute
-from mubench.task.spec import load_task, parse_task
+from mubench.task.installed import load_task
+from mubench.task.spec import parse_task
 from mubench.training import loop
 from tests.helpers.gpus import GPU, needs_gpu
 from tests.helpers.problems import make_inputs

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mubench._util.errors import UserError
 from mubench.task.data import Samples, forget_indices, forget_sha256, load, split, split_held_out
 from mubench.task.spec import Case
 from tests.helpers.data_sets import (
@@ -88,20 +89,6 @@ def test_another_fingerprint_is_an_error_that_names_both():
     assert load(spec, check=False).fingerprint == SYNTHETIC_16
 
 
-@pytest.mark.parametrize(
-    ("spec", "message"),
-    [
-        (spec_of("cifar10", size=16), "cifar10 has images of 32 pixels in 3 channels.*16 pixels"),
-        (spec_of("digits", size=8, channels=3), "digits has images of 8 pixels in 1 channels"),
-        (spec_of("synthetic", channels=1), "synthetic images have 3 channels.*have 1"),
-        (spec_of("folder", "mine", channels=2), "1 or 3 channels.*have 2"),
-    ],
-)
-def test_wrong_shapes_are_named(spec, message):
-    with pytest.raises(ValueError, match=message):
-        load(spec)
-
-
 @pytest.mark.parametrize("share", [0.5, 0.25, 0.9])
 def test_holdout_and_test_share_out_every_class(share):
     spec = spec_of("digits", size=8, channels=1, holdout_share=share)
@@ -143,7 +130,7 @@ FORGET_ORIGINS = st.sampled_from([("c", 60), (None, 240)])  # class, images to d
 @given(origin=FORGET_ORIGINS, draw=st.integers(0, 3), data=st.data())
 def test_forget_sets_are_exact_and_nested(origin, draw, data):
     class_name, available = origin
-    small, large = sorted(data.draw(st.tuples(*[st.integers(1, available)] * 2)))
+    small, large = sorted(data.draw(st.tuples(*[st.integers(1, available - 1)] * 2)))
     task = task_of(SYNTHETIC, draw)
     sets = [
         forget_indices(SYNTHETIC_DATA, task, Case("some", class_name, size))
@@ -199,6 +186,21 @@ def test_draws_classes_and_data_names_give_other_sets():
         for case in cases
     }
     assert len(identities) == 6
+
+
+@pytest.mark.parametrize(("class_name", "size"), [("c", 60), ("c", 61), (None, 240), (None, 999)])
+def test_a_forget_set_as_large_as_what_it_is_of_is_refused(class_name, size):
+    with pytest.raises(UserError, match=r"needs \d+ images of the (60|240) of .*lower the size"):
+        forget_indices(SYNTHETIC_DATA, task_of(SYNTHETIC), Case("some", class_name, size))
+
+
+def test_the_only_class_cannot_be_forgotten(data_root):
+    for part in ("train", "test"):
+        for value in (0, 1):
+            save_image(data_root / "single" / part / "a" / f"{value}.png", value)
+    spec = spec_of("folder", "single")
+    with pytest.raises(UserError, match="case a-all forgets all images"):
+        forget_indices(load(spec), task_of(spec), Case("a-all", "a", None))
 
 
 def test_a_random_forget_set_is_of_all_classes():

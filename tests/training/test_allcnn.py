@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from mubench.training.allcnn import AllCNN, AllCNNOptions
+from mubench.task.architectures import AllCNNOptions
+from mubench.training.allcnn import AllCNN
 from tests.helpers.networks import K, images
 
 

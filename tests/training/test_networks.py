@@ -9,10 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mubench._util.errors import UserError
 from mubench.task.spec import ModelSpec
 from mubench.training.networks import (
     Architecture,
     build,
+    check,
     contiguous_tensors,
     features,
     input_layer,
@@ -224,7 +226,7 @@ def test_dropout_is_off_unless_asked_for(name, options):
         ({"name": "hf-hub:some/net"}, 8, "unknown model"),
         ({"name": "vit", "options": {"dept": 3}}, 8, r"takes depth, .*dept: unknown; .* 'depth'"),
         ({"name": "vit", "options": {"depth": "3", "dropout": 1.0}}, 8, "depth: .*dropout: "),
-        ({"name": "allcnn", "options": {"depth": 3}}, 8, r"takes dropout:\n  depth: unknown\."),
+        ({"name": "allcnn", "options": {"depth": 3}}, 8, r"takes dropout; depth: unknown\."),
         ({"name": "resnet18", "options": {"drop": 0.1}}, 8, "takes .*drop_rate.* drop: unknown"),
         ({"name": "resnet18", "options": {"checkpoint_path": "x"}}, 8, "checkpoint_path: unknown"),
         ({"name": "resnet18", "options": {"stem_width": 8}}, 8, "stem_width: unknown"),
@@ -274,3 +276,31 @@ def test_contiguous_tensors_are_copies_that_safetensors_can_write():
         assert value.data_ptr() != given[name].data_ptr()
     back = safetensors.torch.load(safetensors.torch.save(tensors))
     assert all(torch.equal(back[name], value) for name, value in tensors.items())
+
+
+@pytest.mark.parametrize(
+    "spec", [MOBILENET, TIMM_VIT, ModelSpec(name="resnet18", options={"drop_rate": 0.1})],
+    ids=lambda spec: spec.name,
+)  # fmt: skip
+def test_what_can_be_built_passes_the_check_and_changes_nothing(spec):
+    random = torch.get_rng_state()
+    check(spec, channels=3, image_size=32 if spec == MOBILENET else 16)
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_a_check_of_a_large_network_takes_no_memory(monkeypatch):
+    monkeypatch.setattr("mubench.training.networks.build", None)  # for networks that need it
+    check(ModelSpec(name="vit_large_patch16_224"), channels=3, image_size=32)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"name": "resnet81"}, "unknown model"),
+        ({"name": "resnet18", "options": {"drop": 0.1}}, "drop: unknown"),
+        ({"name": "inception_v3"}, "timm cannot make"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(fields, message):
+    with pytest.raises(UserError, match=message):
+        check(ModelSpec(**fields), channels=3, image_size=16)

@@ -10,10 +10,10 @@ is itself a list is written as a list of lists. Every mistake in a file is repor
 """
 
 import itertools
-import tomllib
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date, time
 from typing import Annotated, Any
 
 from annotated_types import Ge, MinLen
@@ -22,6 +22,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from mubench._util.errors import UserError
 from mubench._util.hashing import digest
 from mubench._util.messages import did_you_mean
+from mubench._util.toml import parse_toml
 from mubench.gold.loaded import LoadedTask
 from mubench.run.cell import Cell
 from mubench.run.isolation.host import Described
@@ -65,11 +66,7 @@ def read_grid(
     Raises:
         UserError: the file has mistakes; all are named, each with its path.
     """
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{source} is not TOML: {error}") from None
-    grid, mistakes = _parse(raw)
+    grid, mistakes = _parse(parse_toml(text, source))
     tasks: list[LoadedTask] = []
     methods: list[Described] = []
     for number, name in enumerate(grid.tasks):
@@ -106,10 +103,21 @@ def _variants(entry: object) -> tuple[str, list[dict[str, Any]]]:
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise UserError('write "tmu", or {name = "tmu", parameter = value}')
     given = {name: value for name, value in entry.items() if name != "name"}
+    if dates := [name for name, value in given.items() if _holds_date(value)]:
+        raise UserError(f"{dates[0]} holds a date or a time: write it as text")
     choices = [value if isinstance(value, list) else [value] for value in given.values()]
     if [] in choices:
         raise UserError(f"{list(given)[choices.index([])]} has no value")
     return entry["name"], [dict(zip(given, c, strict=True)) for c in itertools.product(*choices)]
+
+
+def _holds_date(value: object) -> bool:
+    """True if a TOML value is a date or a time, or holds one: no other value of TOML is no JSON."""
+    if isinstance(value, dict):
+        return any(map(_holds_date, value.values()))
+    if isinstance(value, list):
+        return any(map(_holds_date, value))
+    return isinstance(value, date | time)
 
 
 def _place(placed: GridCell) -> tuple[str, str, str, str, int]:
