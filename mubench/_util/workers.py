@@ -19,6 +19,8 @@ from multiprocessing.connection import Connection, wait
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from .cores import usable_cores
+
 T = TypeVar("T")
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -43,7 +45,8 @@ class WorkerPolicy:
     """How many workers share a device, and how many threads each has.
 
     On the CPU every worker has one thread, whatever the machine has free. Otherwise a number would
-    depend on what else was running. A GPU has one worker.
+    depend on what else was running. As many workers run as this process may use cores. A GPU has
+    one worker.
     """
 
     most_workers: int
@@ -54,7 +57,7 @@ class WorkerPolicy:
     @classmethod
     def for_device(cls, device_type: str) -> "WorkerPolicy":
         """The policy for a kind of device, such as `cpu` or `cuda`."""
-        return cls(os.cpu_count() or 1, 1) if device_type == "cpu" else cls(1, None)
+        return cls(usable_cores(), 1) if device_type == "cpu" else cls(1, None)
 
     def num_workers(self, num_jobs: int) -> int:
         """Workers for so many jobs, at least one."""
@@ -64,8 +67,9 @@ class WorkerPolicy:
 class Executor(Protocol):
     """Runs jobs somewhere. A job must be picklable and must carry all its inputs."""
 
-    num_workers: int
-    """How many jobs can run at the same time."""
+    @property
+    def num_workers(self) -> int:
+        """How many jobs can run at the same time, at least one. It may change."""
 
     def submit(self, job: Callable[[], T]) -> "Future[T]":
         """Runs a job as soon as a worker is free.

@@ -8,8 +8,10 @@ import queue
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -17,9 +19,8 @@ from tqdm import tqdm
 
 from mubench._util.cache import Store
 from mubench._util.messages import duration, say
-from mubench._util.workers import LocalExecutor, WorkerPolicy, report
+from mubench._util.workers import Executor, LocalExecutor, WorkerPolicy, report
 from mubench.task.spec import Case, Task
-from mubench.training import loop
 from mubench.training.loop import Step
 
 from .identity import ModelRef
@@ -30,19 +31,54 @@ from .train import train
 LABELS = 6
 """Most models that a message names."""
 
+TIMING_SECONDS = 0.5
+"""Least seconds for which a worker times steps."""
+
 REPORT_SECONDS = 0.5
 """Least seconds between two steps that a worker reports."""
 
 
-def estimate_seconds(loaded: LoadedTask, num_models: int) -> float:
-    """Seconds that training so many models takes here, from a few steps that are timed now."""
-    if not num_models:
-        return 0.0
-    policy = WorkerPolicy.for_device(loaded.device.type)
-    with loop.threads(policy.threads or torch.get_num_threads()):
-        seconds = loaded.retrain_seconds(loaded.time_steps())
-    rounds = -(-num_models // policy.num_workers(num_models))
-    return seconds * rounds
+@dataclass(frozen=True)
+class TimeJob:
+    """Training steps to be timed in a worker. A job can be pickled."""
+
+    task: Task
+    device: str
+
+    def __call__(self) -> float:
+        """Times steps for a while.
+
+        Returns:
+            The seconds of a whole training.
+        """
+        loaded = load_once(self.task, torch.device(self.device))
+        step_seconds = loaded.time_steps()
+        until = time.perf_counter() + TIMING_SECONDS
+        while time.perf_counter() < until:
+            step_seconds += loaded.time_steps()
+        return loaded.retrain_seconds(step_seconds)
+
+
+def retrain_seconds(executor: Executor, task: Task, device: str, at_once: int) -> float:
+    """Seconds that a training takes while so many workers are busy, from steps that are timed now.
+
+    Two trainings at once can each take twice as long as one, so the steps are timed in workers. The
+    first round brings all workers up, and the second counts.
+
+    Args:
+        executor: whose workers time.
+        task: what is trained.
+        device: the name of a worker's device.
+        at_once: how many workers will be busy.
+
+    Raises:
+        mubench._util.workers.WorkerLost: a worker was killed.
+    """
+    seconds = [0.0]
+    for _ in range(min(at_once, 2)):
+        timed = [executor.submit(TimeJob(task, device)) for _ in range(at_once)]
+        seconds = [future.result() for future in timed]
+    return median(seconds)
 
 
 @dataclass(frozen=True)
@@ -87,7 +123,7 @@ def build_missing(
 ) -> None:
     """Trains the models that measuring these cases needs and that are not cached.
 
-    What is trained, and how long that should take, is said on stderr beforehand.
+    What is trained is said on stderr beforehand, and how long that should take once it is timed.
 
     Args:
         library: where the models are kept.
@@ -108,7 +144,7 @@ def build_missing(
     more = f" and {len(missing) - LABELS} more" if len(missing) > LABELS else ""
     say(
         f"{task_id}: {total - len(missing)} of {total} models are cached; training {labels}{more}, "
-        f"{workers} at once: about {duration(estimate_seconds(loaded, len(missing)))}"
+        f"{workers} at once"
     )
     build(library, missing)
 
@@ -127,13 +163,22 @@ def build(library: GoldLibrary, refs: Sequence[ModelRef]) -> None:
     if not refs:
         return
     loaded = library.loaded
-    total = loaded.retrain_steps() * len(refs)
-    with tqdm(total=total, unit="step", disable=None, dynamic_ncols=True) as bar:
-        if loaded.device.type != "cpu":
-            for ref in refs:
-                train(library, ref, _on_bar(bar, ref.label))
-            return
-        _build_in_processes(library, refs, bar)
+    if loaded.device.type == "cpu":
+        _build_in_processes(library, refs)
+        return
+    _say_estimate(loaded.retrain_seconds(loaded.time_steps()) * len(refs))
+    with _bar(loaded, len(refs)) as bar:
+        for ref in refs:
+            train(library, ref, _on_bar(bar, ref.label))
+
+
+def _say_estimate(seconds: float) -> None:
+    say(f"that takes about {duration(seconds)}")
+
+
+def _bar(loaded: LoadedTask, num_models: int) -> "tqdm[Any]":
+    total = loaded.retrain_steps() * num_models
+    return tqdm(total=total, unit="step", disable=None, dynamic_ncols=True)
 
 
 def _on_bar(bar: "tqdm[Any]", label: str) -> Callable[[Step], None]:
@@ -148,26 +193,27 @@ def _on_bar(bar: "tqdm[Any]", label: str) -> Callable[[Step], None]:
     return on_step
 
 
-def _build_in_processes(library: GoldLibrary, refs: Sequence[ModelRef], bar: "tqdm[Any]") -> None:
+def _build_in_processes(library: GoldLibrary, refs: Sequence[ModelRef]) -> None:
     loaded, cache = library.loaded, library.store.root
-    policy = WorkerPolicy.for_device(loaded.device.type)
-    executor = LocalExecutor(policy.num_workers(len(refs)), threads=policy.threads)
-    on_step = {ref.key: _on_bar(bar, ref.label) for ref in refs}
+    policy = WorkerPolicy.for_device("cpu")
+    workers = policy.num_workers(len(refs))
     steps: queue.SimpleQueue[tuple[str, Step]] = queue.SimpleQueue()
-    try:
-        pending: dict[Future[float], ModelRef] = {}
-        for ref in refs:
-            job = TrainJob(loaded.task, cache, "cpu", ref.seed, ref.case, reports=True)
-            pending[executor.submit(job, steps.put)] = ref
-        while pending:
-            ended, _ = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
-            while not steps.empty():
-                key, step = steps.get()
-                on_step[key](step)
-            for future in ended:
-                ref = pending.pop(future)
-                seconds = future.result()
-                bar.clear()
-                say(f"trained {ref.label} in {seconds:.0f} s")
-    finally:
-        executor.close()
+    with closing(LocalExecutor(workers, threads=policy.threads)) as executor:
+        rounds = -(-len(refs) // workers)
+        _say_estimate(rounds * retrain_seconds(executor, loaded.task, "cpu", workers))
+        with _bar(loaded, len(refs)) as bar:
+            on_step = {ref.key: _on_bar(bar, ref.label) for ref in refs}
+            pending: dict[Future[float], ModelRef] = {}
+            for ref in refs:
+                job = TrainJob(loaded.task, cache, "cpu", ref.seed, ref.case, reports=True)
+                pending[executor.submit(job, steps.put)] = ref
+            while pending:
+                ended, _ = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
+                while not steps.empty():
+                    key, step = steps.get()
+                    on_step[key](step)
+                for future in ended:
+                    ref = pending.pop(future)
+                    seconds = future.result()
+                    bar.clear()
+                    say(f"trained {ref.label} in {seconds:.0f} s")

@@ -120,6 +120,10 @@ class Cost(_Part):
     """As in `Usage`."""
     unseen_backward_samples: Samples | None = None
     """As in `Usage`."""
+    exclusive_device: bool | None = None
+    """True if the run had its device to itself: a GPU, or a core for each of its threads.
+
+    Only then are its seconds to be compared with those of other records. None: nobody says."""
 
     @classmethod
     def of(
@@ -127,6 +131,7 @@ class Cost(_Part):
         usage: Usage,
         *,
         retrain_seconds: float,
+        exclusive_device: bool | None = None,
         epochs: int,
         num_forget: int,
         num_retain: int,
@@ -136,6 +141,7 @@ class Cost(_Part):
         Args:
             usage: what the run used.
             retrain_seconds: seconds that retraining takes here.
+            exclusive_device: True if the run had its device to itself. None: nobody says.
             epochs: passes of the original's recipe.
             num_forget: samples in D_f.
             num_retain: samples in D_r.
@@ -144,6 +150,7 @@ class Cost(_Part):
         return cls(
             **usage.model_dump(),
             retrain_seconds=retrain_seconds,
+            exclusive_device=exclusive_device,
             epochs_equivalent=epochs_equivalent(
                 usage.forward_samples, usage.backward_samples, num_train
             ),

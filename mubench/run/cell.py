@@ -77,6 +77,26 @@ class Cell:
         return f"{self.method.name} on {self.case.id}, seed {self.seed}"
 
 
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What measuring a cell gave, nothing of it written yet. It can be pickled."""
+
+    record: Record
+    """The record, whatever became of the method."""
+    readout: bytes | None
+    """The npz of the record's readout. None: the run failed and has none."""
+    references: tuple[bytes, ...]
+    """The npz of each readout in `ResultsFolder.references`: the golds', then the original's."""
+    trace: str
+    """The traceback of a method that raised."""
+
+    def write(self, results: ResultsFolder) -> Path:
+        """Writes the record and its readouts; returns the record's file."""
+        for path, content in zip(results.references(self.record), self.references, strict=True):
+            write_atomic(path, content)
+        return results.write(self.record, self.readout)
+
+
 @dataclass(frozen=True)
 class Measurement:
     """The record that measuring a cell left."""
@@ -116,13 +136,37 @@ def measure(
     head = head_of(library.loaded, cell)
     if not again and not save_weights and (found := results.earlier(head)):
         return Measurement(found, results.record(head), reused=True)
-    loaded = library.loaded
+    measured = measure_anew(library, cell, head, save_weights=save_weights, isolation=isolation)
+    path = measured.write(results)
+    return Measurement(measured.record, path, reused=False, trace=measured.trace)
+
+
+def measure_anew(
+    library: GoldLibrary,
+    cell: Cell,
+    head: RecordHead,
+    *,
+    save_weights: Path | None = None,
+    isolation: Isolation | None = None,
+    exclusive_device: bool | None = None,
+) -> Measured:
+    """Measures a cell and writes nothing; the original and the golds must be cached.
+
+    Args:
+        library: the task with its data and its models.
+        cell: what to measure.
+        head: what `head_of` says of the cell.
+        save_weights: where to put the unlearned model's weights as safetensors, if anywhere.
+        isolation: where to run a cell whose method is only described.
+        exclusive_device: what the record's cost says of the device, see `Cost`.
+    """
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
+    loaded = library.loaded
     outcome, retrain_seconds = _run(library, cell, head, isolation)
     if outcome.printed:
         sys.stderr.write(printable(outcome.printed).removesuffix("\n") + "\n")
     unlearned = _accept(loaded, outcome)
-    cost = _cost(loaded, cell.case, outcome, retrain_seconds)
+    cost = _cost(loaded, cell.case, outcome, retrain_seconds, exclusive_device)
     flags = (
         *outcome.flags,
         *[Flag.OVER_BUDGET] * cost.is_over(head.budget),
@@ -157,12 +201,12 @@ def measure(
         started_at=started_at,
         **scored,
     )
-    for path, gold in zip(results.golds(record), golds, strict=True):
-        write_atomic(path, gold.content)
-    if nothing:
-        write_atomic(results.original(record), nothing.content)
-    path = results.write(record, stored.content if stored else None)
-    return Measurement(record, path, reused=False, trace=outcome.trace)
+    return Measured(
+        record,
+        stored.content if stored else None,
+        (*(gold.content for gold in golds), *([nothing.content] if nothing else [])),
+        outcome.trace,
+    )
 
 
 def head_of(loaded: LoadedTask, cell: Cell, threads: int | None = None) -> RecordHead:
@@ -329,11 +373,18 @@ def _rebuild(loaded: LoadedTask, given: Mapping[str, Tensor]) -> nn.Module:
     return model.to(memory_format=torch.channels_last).eval()
 
 
-def _cost(loaded: LoadedTask, case: Case, outcome: MethodOutcome, retrain_seconds: float) -> Cost:
+def _cost(
+    loaded: LoadedTask,
+    case: Case,
+    outcome: MethodOutcome,
+    retrain_seconds: float,
+    exclusive_device: bool | None,
+) -> Cost:
     num_forget = len(loaded.forget_indices(case))
     return Cost.of(
         outcome.usage,
         retrain_seconds=retrain_seconds,
+        exclusive_device=exclusive_device,
         epochs=loaded.task.train.epochs,
         num_forget=num_forget,
         num_retain=len(loaded.train) - num_forget,

@@ -72,7 +72,7 @@ def test_a_job_reports_and_what_it_raises_is_its_futures():
 
 
 def test_as_many_train_at_once_as_there_are_cores_and_models(monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.setattr("mubench._util.workers.usable_cores", lambda: 4)
     cpu, cuda = (WorkerPolicy.for_device(name) for name in ("cpu", "cuda"))
     assert [cpu.num_workers(count) for count in (0, 1, 3, 9)] == [1, 1, 3, 4]
     assert cuda.num_workers(9) == 1
@@ -80,7 +80,7 @@ def test_as_many_train_at_once_as_there_are_cores_and_models(monkeypatch):
 
 def test_a_number_does_not_depend_on_what_else_runs(monkeypatch):
     """A worker has one thread on the CPU, and with a GPU as many as torch takes by itself."""
-    for cores in (None, 1, 64):
-        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
-        assert WorkerPolicy.for_device("cpu") == WorkerPolicy(cores or 1, 1)
+    for cores in (1, 64):
+        monkeypatch.setattr("mubench._util.workers.usable_cores", lambda cores=cores: cores)
+        assert WorkerPolicy.for_device("cpu") == WorkerPolicy(cores, 1)
         assert WorkerPolicy.for_device("cuda") == WorkerPolicy(1, None)

@@ -2,9 +2,6 @@
 
 import json
 import os
-import random
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +16,8 @@ from mubench.method.parameters import configure
 from mubench.record.folder import ResultsFolder, read_record
 from mubench.run.cell import Cell, measure
 from tests.helpers.methods import bad
-from tests.helpers.processes import tokened
 from tests.helpers.stores import copy_of
+from tests.helpers.sweeps import finish, no_process_of, start, succeed
 from tests.helpers.tiny import TINY
 
 GRID = """
@@ -38,67 +35,11 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-def start(folder: Path, cache: Path, *options: str, token: str = "") -> subprocess.Popen:
-    environment = os.environ | {"MUBENCH_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
-    if token:
-        environment[token] = "1"
-    return subprocess.Popen(
-        [sys.executable, "-m", "mubench", "sweep", "grid.toml", *options],
-        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
-def finish(process: subprocess.Popen) -> tuple[str, str]:
-    with process:
-        out, err = process.communicate(timeout=1200)
-    return out, err
-
-
-def measured(results: Path) -> dict[str, object]:
-    """What a sweep left, but for times, memory and dates."""
-    left: dict[str, object] = {}
-    for path in sorted(results.rglob("[!.]*")):
-        if path.suffix == ".json":
-            record = read_record(path)
-            cost = record.cost.model_dump(include={"forward_samples", "backward_samples"})
-            content = record.model_dump(exclude={"cost", "started_at", "git_revision"})
-            left[str(path.relative_to(results))] = content | {"cost": cost}
-        elif path.is_file():
-            left[str(path.relative_to(results))] = path.read_bytes()
-    return left
-
-
 def started_at(results: Path) -> dict[str, str]:
     return {
         str(path): json.loads(path.read_text())["started_at"] + str(path.stat().st_mtime_ns)
         for path in results.rglob("*.json")
     }
-
-
-def kill_and_go_on(folder, cache, moments) -> None:
-    """Kills a sweep at each moment, in seconds after its start, then lets it end."""
-    token = f"SWEEP_OF_TEST_{os.getpid()}_{folder.name}"
-    for moment in moments:
-        process = start(folder, cache, token=token)
-        with process:
-            try:
-                process.communicate(timeout=moment)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
-        assert no_process_of(token)
-    process = start(folder, cache, token=token)
-    out, err = finish(process)
-    assert process.returncode == 0, out + err
-    assert no_process_of(token)
-
-
-def no_process_of(token: str) -> bool:
-    for _ in range(200):
-        if not tokened(token):
-            return True
-        time.sleep(0.1)
-    return False
 
 
 @dataclass(frozen=True)
@@ -126,7 +67,7 @@ def swept(library, tmp_path_factory) -> Swept:
         process.communicate()
     ends = no_process_of(token)
     kept = started_at(results)
-    kill_and_go_on(folder, cache, [])
+    succeed(folder, cache)
     return Swept(folder, cache, kept, started_at(results), ends)
 
 
@@ -178,6 +119,9 @@ def test_a_method_added_later_runs_alone_and_its_failure_is_the_exit_code(swept)
         assert read_record(path).error == "RuntimeError: out of ideas"
         assert "Traceback" in path.with_suffix(".traceback.txt").read_text()
     assert out.count("error: RuntimeError: out of ideas") == 2
+    rows = [line.split() for line in out.splitlines() if " of 2" in line]
+    assert [row[1] for row in rows].count("finetune") == 2
+    assert next(row for row in rows if row[1].startswith("raises"))[2:] == ["0", "of", "2"]
 
 
 def test_a_dry_run_does_nothing(folder, tiny_store, monkeypatch):
@@ -197,44 +141,20 @@ def test_a_dry_run_does_nothing(folder, tiny_store, monkeypatch):
 def test_a_shard_that_is_none(folder, shard):
     result = CliRunner().invoke(main, ["sweep", str(folder / "grid.toml"), "--shard", shard])
     assert result.exit_code == 2
-    assert "is not a part such as 3/16" in result.stderr
+    assert "is not a part such as 3/16; the parts of 16 are 1/16 to 16/16" in result.stderr
 
 
-on_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_options_of_ray_without_ray(folder):
+    options = ["--gpus-per-cell", "0.5", "--address", "auto"]
+    result = CliRunner().invoke(main, ["sweep", str(folder / "grid.toml"), *options])
+    assert result.exit_code == 2
+    assert "--address, --gpus-per-cell: for --engine ray only" in result.stderr
 
 
-@on_linux
-@pytest.mark.slow
-@pytest.mark.timeout(7200)
-def test_a_sweep_killed_at_ten_random_moments_ends_with_the_same_records(tmp_path):
-    """24 cells on digits, from an empty cache, so that trainings are killed too."""
-    grid = """
-tasks = ["digits-subset"]
-methods = ["finetune", "neggrad", {name = "random-label", epochs = [1, 2]}]
-cases = ["8-40", "0-40"]
-seeds = [0, 1, 2]
-"""
-    folders = [tmp_path / name for name in ("undisturbed", "killed")]
-    for folder in folders:
-        folder.mkdir()
-        (folder / "grid.toml").write_text(grid)
-    undisturbed, killed = folders
-    began = time.monotonic()
-    kill_and_go_on(undisturbed, tmp_path / "cache-undisturbed", [])
-    took = time.monotonic() - began
-    seed = random.randrange(10**6)
-    print(f"seed {seed}, undisturbed {took:.0f} s")  # noqa: T201 - to repeat a failure
-    draw = random.Random(seed)
-    kill_and_go_on(
-        killed, tmp_path / "cache-killed", [draw.uniform(0.05, 0.6) * took for _ in range(10)]
-    )
-    expected, found = (measured(folder / "results") for folder in folders)
-    assert len([name for name in expected if name.endswith(".json")]) == 24
-    assert found == expected
-
-    before = started_at(killed / "results")
-    (killed / "grid.toml").write_text(grid.replace('["finetune"', '["original", "finetune"'))
-    kill_and_go_on(killed, tmp_path / "cache-killed", [])
-    after = started_at(killed / "results")
-    assert before.items() <= after.items()
-    assert len(after) == 24 + 6
+def test_without_ray_installed_the_message_says_how(folder, tiny_store, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MUBENCH_CACHE", str(tiny_store.root))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    result = CliRunner().invoke(main, ["sweep", "grid.toml", "--engine", "ray"])
+    assert result.exit_code == 2
+    assert "pip install 'mubench[ray]'" in result.stderr

@@ -1,11 +1,13 @@
 """Training what is missing, several at once."""
 
 import pickle
+from concurrent.futures import Future
 
 import pytest
 import torch
 
-from mubench.gold.build import TrainJob, build, estimate_seconds
+from mubench.gold import build as building
+from mubench.gold.build import TrainJob, build, retrain_seconds
 from mubench.gold.library import GoldLibrary
 from mubench.gold.loaded import LoadedTask
 from mubench.training import loop
@@ -35,8 +37,30 @@ def test_a_job_can_be_pickled_and_trains_what_is_not_there(library, empty):
     assert weights[0] == weights[1]
 
 
-def test_an_estimate_is_of_rounds_of_trainings(tiny, monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 4)
+class Inline:
+    """Runs a job when it is submitted."""
+
+    num_workers = 3
+
+    def __init__(self):
+        self.submitted = 0
+
+    def submit(self, job):
+        self.submitted += 1
+        future = Future()
+        future.set_result(job())
+        return future
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize(("at_once", "submitted"), [(1, 1), (3, 6)])
+def test_steps_are_timed_by_as_many_workers_as_will_train(tiny, monkeypatch, at_once, submitted):
+    """With several, a first round brings them up."""
+    monkeypatch.setattr(building, "TIMING_SECONDS", 0)
     monkeypatch.setattr(loop, "step_seconds", lambda *_: [1.0, 2.0, 9.0])
+    executor = Inline()
     steps = 8 * 3  # 240 samples in batches of 32, 3 epochs
-    assert [estimate_seconds(tiny, count) for count in (0, 4, 5)] == [0, 2 * steps, 4 * steps]
+    assert retrain_seconds(executor, tiny.task, "cpu", at_once) == 2 * steps
+    assert executor.submitted == submitted

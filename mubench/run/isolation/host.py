@@ -4,7 +4,7 @@ What holds everywhere:
 
 - The process never held a gold or a scored sample, in memory, frames or open files. The process is
   forked from one that has imported the harness and nothing else, and gets what the method declared.
-- The variables of mubench, AWS and fsspec and the user's home are not in its environment. Its
+- The variables of mubench, AWS, fsspec and Ray and the user's home are not in its environment. Its
   working folder is empty and is removed with it.
 - A hang, a crash, `sys.exit` or running out of memory ends that process alone, with its children.
 - The clock is the caller's: from just before the method's code is imported until its weights have
@@ -125,8 +125,10 @@ class Isolation:
         environment = {
             name: value
             for name, value in os.environ.items()
-            # A cache behind a URL is opened with the variables of AWS and of fsspec.
-            if not name.startswith(("MUBENCH_", "AWS_", "FSSPEC_")) and name != "XDG_CACHE_HOME"
+            # A cache behind a URL is opened with the variables of AWS and fsspec, a cluster with
+            # those of Ray.
+            if not name.startswith(("MUBENCH_", "AWS_", "FSSPEC_", "RAY_"))
+            and name != "XDG_CACHE_HOME"
         }
         self._process = subprocess.Popen(
             [sys.executable, "-c", BOOT, json.dumps([server_end.fileno(), path])],

@@ -5,16 +5,18 @@ not made again. A cell needs its original and the golds of its case. The trainin
 are jobs like the cells, and the cheapest cell goes first. Methods run in processes of their own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from itertools import islice
 from statistics import fmean
+from typing import Any
 
 from mubench._util.cache import Store
 from mubench._util.errors import DoesNotHold
-from mubench._util.workers import Executor, WorkerLost, WorkerPolicy
-from mubench.gold.build import TrainJob, estimate_seconds
+from mubench._util.messages import say
+from mubench._util.workers import Executor, WorkerLost
+from mubench.gold.build import TrainJob, retrain_seconds
 from mubench.gold.library import GoldLibrary
 from mubench.gold.loaded import LoadedTask
 from mubench.record.folder import ResultsFolder, read_record
@@ -22,10 +24,10 @@ from mubench.record.schema import RecordHead
 from mubench.run.cell import Cell, head_of
 
 from .grid import GridCell
-from .jobs import Job, JobResult, MeasureJob, Place
+from .jobs import Job, JobResult, MeasureJob, Place, reads
 
-CELL_SECONDS = 2.0
-"""Seconds to start, to time training steps and to write, whatever the method takes."""
+JOB_SECONDS = 2.0
+"""Seconds to start, to time training steps and to hand over, whatever the job is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,33 +66,64 @@ def shard(cells: Sequence[GridCell], number: int, count: int) -> list[GridCell]:
     return list(cells[start:end])
 
 
-def make_plans(cells: Sequence[GridCell], place: Place) -> list[Plan]:
-    """What there is to do for each task of a grid, and what was done before."""
+def make_plans(cells: Sequence[GridCell], place: Place, executor: Executor) -> list[Plan]:
+    """What there is to do for each task of a grid, and what was done before.
+
+    Args:
+        cells: the grid, or a part of it.
+        place: where the jobs find and leave things.
+        executor: whose workers time training steps, if there is anything to do.
+    """
     tasks = dict.fromkeys(loaded for loaded, _ in cells)
-    return [_plan([c for own, c in cells if own is loaded], loaded, place) for loaded in tasks]
+    varied = varied_parameters(cells)
+    return [
+        _plan([cell for own, cell in cells if own is loaded], loaded, place, executor, varied)
+        for loaded in tasks
+    ]
 
 
-def _plan(cells: list[Cell], loaded: LoadedTask, place: Place) -> Plan:
+def varied_parameters(cells: Sequence[GridCell]) -> dict[str, list[str]]:
+    """The parameters of each method, by its name, that are not the same in all cells."""
+    sets: dict[str, list[dict[str, Any]]] = {}
+    for _, cell in cells:
+        seen = sets.setdefault(cell.method.name, [])
+        if cell.parameters not in seen:
+            seen.append(cell.parameters)
+    return {
+        method: [name for name in seen[0] if any(s.get(name) != seen[0][name] for s in seen)]
+        for method, seen in sets.items()
+    }
+
+
+def _plan(
+    cells: list[Cell],
+    loaded: LoadedTask,
+    place: Place,
+    executor: Executor,
+    varied: Mapping[str, Sequence[str]],
+) -> Plan:
     library = GoldLibrary(loaded, Store(place.cache))
     results = ResultsFolder(place.results)
-    threads = WorkerPolicy.for_device(loaded.device.type).threads
-    heads = [(cell, head_of(loaded, cell, threads)) for cell in cells]
+    heads = [(cell, head_in(place, loaded, cell)) for cell in cells]
     todo = [(cell, head) for cell, head in heads if not results.earlier(head)]
+    if not todo:
+        return Plan(loaded, [], [], len(cells), 0)
     needed = {cell: library.needed([cell.case], [cell.seed]) for cell, _ in todo}
     models = {ref.key: ref for refs in needed.values() for ref in refs}
     missing = {key: ref for key, ref in models.items() if not library.is_ready(ref)}
-    retrain_seconds = estimate_seconds(loaded, 1) if todo else 0.0
+    at_once = min(executor.num_workers, len(todo) + len(missing))
+    seconds = retrain_seconds(executor, loaded.task, place.device, at_once)
+    # Scoring is a forward pass over all images: a third of an epoch.
+    own_seconds = JOB_SECONDS + seconds / (3 * loaded.task.train.epochs)
     trainings = [
         Job(
             TrainJob(loaded.task, place.cache, place.device, ref.seed, ref.case),
             label=f"{loaded.task.name}: {ref.label}",
-            estimate_seconds=retrain_seconds,
+            estimate_seconds=own_seconds + seconds,
             gives=ref.key,
         )
         for ref in missing.values()
     ]
-    # Scoring is a forward pass over all images: a third of an epoch.
-    scoring_seconds = retrain_seconds / (3 * loaded.task.train.epochs)
     shares: dict[tuple[str, str], float | None] = {}
     jobs = []
     for cell, head in todo:
@@ -99,16 +132,28 @@ def _plan(cells: list[Cell], loaded: LoadedTask, place: Place) -> Plan:
             shares[entry] = _earlier_share(results, head)
         share = shares[entry]
         job = Job(
-            MeasureJob(loaded.task, place, cell, head),
-            label=f"{loaded.task.name}: {cell.label}",
-            estimate_seconds=CELL_SECONDS
-            + scoring_seconds
-            + retrain_seconds * (head.budget if share is None else share),
+            MeasureJob(loaded.task, place, cell, head, reads(loaded, cell)),
+            label=f"{loaded.task.name}: {method_label(cell, varied)} on {cell.case.id}, "
+            f"seed {cell.seed}",
+            estimate_seconds=own_seconds + seconds * (head.budget if share is None else share),
             gives=str(results.record(head)),
             needs=frozenset(ref.key for ref in needed[cell] if ref.key in missing),
         )
         jobs.append(job)
     return Plan(loaded, jobs, trainings, len(cells) - len(todo), len(models))
+
+
+def head_in(place: Place, loaded: LoadedTask, cell: Cell) -> RecordHead:
+    """The head of a cell's record that a worker of a place will measure."""
+    head = head_of(loaded, cell, place.threads)
+    return head.model_copy(update={"device": place.machine}) if place.machine else head
+
+
+def method_label(cell: Cell, varied: Mapping[str, Sequence[str]]) -> str:
+    """What to call the method of a cell: with the parameters that are not the same in all cells."""
+    name = cell.method.name
+    values = ", ".join(f"{key}={cell.parameters.get(key)}" for key in varied[name])
+    return f"{name} ({values})" if values else name
 
 
 def _earlier_share(results: ResultsFolder, head: RecordHead) -> float | None:
@@ -148,6 +193,8 @@ def in_order(plans: Sequence[Plan]) -> list[Job]:
 def run(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, JobResult] | None]:
     """Has jobs run, each as soon as a worker is free and what the job needs has been made.
 
+    Records are written here, as the jobs end. A job whose worker was lost is tried once more.
+
     Args:
         jobs: in the order in which they should begin.
         executor: where they run.
@@ -156,6 +203,7 @@ def run(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, JobResul
         Each job that ended and how; None once a second, for a clock that goes on.
     """
     waiting = list(jobs)
+    lost_once: set[str] = set()
     unmade = {job.gives for job in jobs if isinstance(job.work, TrainJob)}
     failed: set[str] = set()
     running: dict[Future[JobResult], Job] = {}
@@ -164,9 +212,12 @@ def run(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, JobResul
             waiting.remove(job)
             yield job, JobResult("error", "a model that it needs could not be trained")
         ready = (job for job in waiting if not job.needs & unmade)
-        for job in list(islice(ready, executor.num_workers - len(running))):
+        for job in list(islice(ready, max(0, executor.num_workers - len(running)))):
             waiting.remove(job)
-            running[executor.submit(job)] = job
+            if isinstance(job.work, MeasureJob) and job.work.is_done():  # by another sweep
+                yield job, JobResult("ok")
+            else:
+                running[executor.submit(job)] = job
         ended, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
         if not ended:
             yield None
@@ -175,9 +226,14 @@ def run(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, JobResul
             try:
                 result = future.result()
             except WorkerLost as lost:
-                result = JobResult("error", str(lost), trace="")
-            if result.trace is not None and isinstance(job.work, MeasureJob):
-                job.work.record_failure(result)
+                if job.gives not in lost_once:  # such as a node that went: none of the job's doing
+                    lost_once.add(job.gives)
+                    say(f"{job.label}: {lost}; it is tried once more")
+                    waiting.insert(0, job)
+                    continue
+                result = JobResult("error", f"{lost}, twice", trace="")
+            if isinstance(job.work, MeasureJob):
+                job.work.keep(result)
             unmade.discard(job.gives)
             if result.status != "ok":
                 failed.add(job.gives)

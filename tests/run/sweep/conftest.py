@@ -6,6 +6,7 @@ from mubench._util.errors import UserError
 from mubench.run.isolation.host import Described
 from mubench.run.sweep.grid import read_grid
 from mubench.run.sweep.jobs import Place
+from tests.helpers.executors import InlineExecutor
 
 
 def described(name, settings=({},), **changes):
@@ -37,4 +38,9 @@ def read(tiny):
 
 @pytest.fixture
 def place(tiny_store, tmp_path) -> Place:
-    return Place(tiny_store.root, tmp_path / "results", "cpu", 2)
+    return Place(tiny_store.root, tmp_path / "results", "cpu", 2, threads=1)
+
+
+@pytest.fixture
+def executor() -> InlineExecutor:
+    return InlineExecutor()

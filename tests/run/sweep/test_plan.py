@@ -1,6 +1,6 @@
 """Planning a sweep: its parts, what is left to do, in which order, and doing it."""
 
-from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from mubench.record.folder import ResultsFolder
 from mubench.record.schema import Cost, Record
 from mubench.run.sweep import plan as plans
 from mubench.run.sweep.jobs import Job, JobResult
+from tests.helpers.executors import InlineExecutor
 
 
 def test_shards_are_disjoint_and_make_up_the_grid():
@@ -22,33 +23,33 @@ def test_shards_are_disjoint_and_make_up_the_grid():
     assert plans.shard(cells[:2], 2, 16) == []
 
 
-def test_a_plan_knows_what_is_cached_and_what_was_measured(read, place):
+def test_a_plan_knows_what_is_cached_and_what_was_measured(read, place, executor):
     """Of `tiny` the models of the first case are there."""
     text = 'tasks = ["tiny"]\nmethods = ["finetune"]\nseeds = [0, 1]\ncases = ["b-6", "d-6"]'
     cells = read(text)
-    (plan,) = plans.make_plans(cells, place)
+    (plan,) = plans.make_plans(cells, place, executor)
     assert (plan.num_models, len(plan.trainings), plan.num_kept, len(plan.cells)) == (5, 2, 0, 4)
     by_case = {job.work.cell.case.id: job for job in plan.cells}
     assert not by_case["b-6"].needs
     assert by_case["d-6"].needs == {job.gives for job in plan.trainings}
-    assert plan.estimate_seconds > 4 * plans.CELL_SECONDS
+    assert plan.estimate_seconds > 4 * plans.JOB_SECONDS
 
     job = by_case["b-6"]
     assert job.work.head.threads == 1
     assert job.work.head.isolated
     Path(job.gives).parent.mkdir(parents=True)
     Path(job.gives).write_text("no record")
-    assert len(plans.make_plans(cells, place)[0].cells) == 4
+    assert len(plans.make_plans(cells, place, executor)[0].cells) == 4
 
 
-def test_a_plan_knows_what_a_method_took_elsewhere(tiny, read, place, monkeypatch):
-    monkeypatch.setattr(plans, "estimate_seconds", lambda loaded, count: 600.0)  # a training
+def test_a_plan_knows_what_a_method_took_elsewhere(tiny, read, place):
+    executor = InlineExecutor(training_seconds=600.0)
     cells = read('tasks = ["tiny"]\nmethods = ["finetune"]\ncases = ["b-6"]')
     scoring = 600 / (3 * tiny.task.train.epochs)
 
     def method_seconds():
-        ((job,),) = [plan.cells for plan in plans.make_plans(cells, place)]
-        return job.estimate_seconds - plans.CELL_SECONDS - scoring
+        ((job,),) = [plan.cells for plan in plans.make_plans(cells, place, executor)]
+        return job.estimate_seconds - plans.JOB_SECONDS - scoring
 
     def took(share, **changes):
         cost = Cost(
@@ -60,7 +61,7 @@ def test_a_plan_knows_what_a_method_took_elsewhere(tiny, read, place, monkeypatc
         record = Record.of(other, **outcome, git_revision=None, started_at="now")
         ResultsFolder(place.results).write(record, None)
 
-    ((job,),) = [plan.cells for plan in plans.make_plans(cells, place)]
+    ((job,),) = [plan.cells for plan in plans.make_plans(cells, place, executor)]
     head = job.work.head
     assert method_seconds() == pytest.approx(600 * tiny.task.measure.budget)
     took(0.9, parameters={"lr": 2.0})
@@ -73,9 +74,9 @@ def test_a_plan_knows_what_a_method_took_elsewhere(tiny, read, place, monkeypatc
     assert method_seconds() == pytest.approx(600 * 0.15), "the task's own records count first"
 
 
-def test_what_costs_least_goes_first_and_after_what_it_needs(read, place):
+def test_what_costs_least_goes_first_and_after_what_it_needs(read, place, executor):
     cells = read('tasks = ["tiny"]\nmethods = ["finetune"]\ncases = ["b-6", "d-6"]')
-    made = plans.make_plans(cells, place)
+    made = plans.make_plans(cells, place, executor)
     jobs = plans.in_order(made)
     assert [job.label for job in jobs] == [
         "tiny: finetune on b-6, seed 0",
@@ -88,29 +89,6 @@ def make_job(label, gives="", needs=(), work=None) -> Job:
     return Job(work, label, 1.0, gives or label, frozenset(needs))
 
 
-class InlineExecutor:
-    """Runs a job when it is submitted, and keeps the order."""
-
-    num_workers = 2
-
-    def __init__(self, results=None):
-        self.order = []
-        self.results = results or {}
-
-    def submit(self, job):
-        self.order.append(job.label)
-        future = Future()
-        result = self.results.get(job.label, JobResult("ok"))
-        if isinstance(result, Exception):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
-        return future
-
-    def close(self):
-        pass
-
-
 def test_jobs_wait_for_what_they_need_and_a_failure_stops_only_those():
     train = TrainJob(None, Path("cache"), "cpu", 0, None)
     jobs = [
@@ -121,11 +99,54 @@ def test_jobs_wait_for_what_they_need_and_a_failure_stops_only_those():
         make_job("free"),
         make_job("lost"),
     ]
-    executor = InlineExecutor({"bad gold": JobResult("error", "no"), "lost": WorkerLost("gone")})
+    lost = WorkerLost("gone")
+    executor = InlineExecutor({"bad gold": JobResult("error", "no"), "lost": [lost, lost]})
     outcomes = {job.label: done for job, done in plans.run(jobs, executor)}
-    assert executor.order == ["gold", "bad gold", "needs gold", "free", "lost"]
+    assert executor.order == ["gold", "bad gold", "needs gold", "free", "lost", "lost"]
     assert [label for label, done in outcomes.items() if done.status == "ok"] == [
         "gold", "needs gold", "free"
     ]  # fmt: skip
     assert outcomes["needs bad gold"].error == "a model that it needs could not be trained"
-    assert outcomes["lost"].error == "gone"
+    assert outcomes["lost"].error == "gone, twice"
+
+
+def test_a_job_whose_worker_was_lost_is_tried_once_more(capsys):
+    train = TrainJob(None, Path("cache"), "cpu", 0, None)
+    jobs = [make_job("gold", work=train), make_job("cell", needs=["gold"])]
+    lost = WorkerLost("the node went")
+    executor = InlineExecutor({"gold": [lost, JobResult("ok")], "cell": [lost, JobResult("ok")]})
+    ended = [(job.label, done.status) for job, done in plans.run(jobs, executor)]
+    assert executor.order == ["gold", "gold", "cell", "cell"]
+    assert ended == [("gold", "ok"), ("cell", "ok")]
+    assert capsys.readouterr().err.count("the node went; it is tried once more") == 2
+
+
+def test_the_label_of_a_cell_has_the_parameters_that_vary(read, place, executor):
+    cells = read(
+        'tasks = ["tiny"]\ncases = ["b-6"]\n'
+        'methods = ["retrain", {name = "finetune", lr = [0.01, 0.1], epochs = 2}]'
+    )
+    (plan,) = plans.make_plans(cells, place, executor)
+    assert sorted(job.label for job in plan.cells) == [
+        "tiny: finetune (lr=0.01) on b-6, seed 0",
+        "tiny: finetune (lr=0.1) on b-6, seed 0",
+        "tiny: retrain on b-6, seed 0",
+    ]
+
+
+def test_what_another_sweep_has_measured_meanwhile_is_not_measured_again(
+    read, place, executor, monkeypatch
+):
+    cells = read('tasks = ["tiny"]\nmethods = ["finetune"]\ncases = ["b-6"]')
+    jobs = plans.in_order(plans.make_plans(cells, place, executor))
+    monkeypatch.setattr("mubench.run.sweep.jobs.MeasureJob.is_done", lambda self: True)
+    ((_, done),) = filter(None, plans.run(jobs, executor))
+    assert done.status == "ok"
+    assert not executor.order
+
+
+def test_a_place_says_on_which_device_its_workers_measure(read, place, executor):
+    cells = read('tasks = ["tiny"]\nmethods = ["finetune"]\ncases = ["b-6"]')
+    elsewhere = replace(place, machine="a far GPU", threads=3)
+    ((job,),) = [plan.cells for plan in plans.make_plans(cells, elsewhere, executor)]
+    assert (job.work.head.device, job.work.head.threads) == ("a far GPU", 3)
