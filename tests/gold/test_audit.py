@@ -12,7 +12,7 @@ from tests.helpers.stores import copy_of
 def test_a_gold_never_saw_its_forget_set_and_was_trained_from_scratch(library):
     tiny = library.loaded
     case = tiny.cases[0]
-    for ref in [tiny.original, *tiny.golds(case)]:
+    for ref in [tiny.originals[0], *tiny.golds(case)]:
         assert audit.find_defects(library, ref) == []
         found = library.model_entry(ref).provenance["audit"]
         assert found["forget_samples_seen"] == 0

@@ -19,8 +19,8 @@ def test_diverging_recipes_are_one_error(tiny_task, empty):
     loaded = LoadedTask(task, torch.device("cpu"))
     library = GoldLibrary(loaded, empty)
     with pytest.raises(loop.Diverged):
-        build(library, [loaded.original])
-    assert library.missing(()) == [loaded.original]
+        build(library, [loaded.originals[0]])
+    assert library.missing(()) == [loaded.originals[0]]
 
 
 def test_a_job_can_be_pickled_and_trains_what_is_not_there(library, empty):

@@ -29,7 +29,7 @@ def test_a_bundle_is_enough_to_score_with(library, empty, tmp_path):
     assert imported.missing(tiny.cases[:1]) == []
     ref = tiny.golds(tiny.cases[0])[0]
     assert not empty.holds("models", ref.key)
-    assert imported.readout(ref).content == library.readout(ref).content
+    assert imported.readout(ref, ref.case).content == library.readout(ref, ref.case).content
 
 
 def test_a_bundle_of_what_is_not_cached_is_refused(library, tmp_path):

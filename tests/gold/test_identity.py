@@ -7,7 +7,7 @@ def test_keys_follow_everything_that_determines_a_model_and_nothing_else(tiny, t
     def keys(**update):
         task = tiny_task.model_copy(update=update)
         loaded = LoadedTask(task, tiny.device)
-        return loaded.original.key, loaded.golds(loaded.cases[0])[0].key
+        return loaded.originals[0].key, loaded.golds(loaded.cases[0])[0].key
 
     original, gold = keys()
     recipe = tiny_task.train.model_copy(update={"lr": 0.05})

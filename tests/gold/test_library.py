@@ -28,21 +28,24 @@ def test_what_a_run_needs_is_cached_once(library):
 def test_what_a_run_needs_is_the_original_and_the_golds_of_its_cases(library, empty):
     loaded = library.loaded
     needed = library.needed(loaded.cases[:2])
-    assert needed == [loaded.original, *loaded.golds(loaded.cases[0]),
+    assert needed == [loaded.originals[0], *loaded.golds(loaded.cases[0]),
                       *loaded.golds(loaded.cases[1])]  # fmt: skip
-    assert library.needed(()) == [loaded.original]
+    assert library.needed(()) == [loaded.originals[0]]
     assert GoldLibrary(loaded, empty).missing(loaded.cases[:2]) == needed
     assert [library.is_ready(ref) for ref in needed] == [True, True, True, False, False]
 
 
 def test_a_model_is_a_copy_in_eval_mode(library):
-    first, second = library.original(), library.model(library.loaded.original)
+    first, second = (
+        library.model(library.loaded.originals[0]),
+        library.model(library.loaded.originals[0]),
+    )
     assert not first.training
     with torch.no_grad():
         for parameter in first.parameters():
             parameter.zero_()
     assert any(parameter.any() for parameter in second.parameters())
-    assert [line.epoch for line in library.training_log()] == [1, 2, 3]
+    assert [line.epoch for line in library.training_log(library.loaded.originals[0])] == [1, 2, 3]
 
 
 def test_readouts_are_of_the_golds_of_a_case_in_their_order(library):
@@ -60,15 +63,19 @@ def test_readouts_are_of_the_golds_of_a_case_in_their_order(library):
 def test_a_readout_is_cached_once_it_was_asked_for(library, tmp_path):
     own = copy_of(library, tmp_path / "copy")
     ref, other = own.loaded.golds(own.loaded.cases[0])
-    assert own.cached_readout(own.loaded.original) is None
+    assert own.cached_readout(own.loaded.originals[0]) is None
     for key in keys(own.store, "readouts"):
         own.store.remove("readouts", key)
-    assert own.cached_readout(ref) is None
-    made = own.readout(ref)
-    assert own.cached_readout(ref).content == made.content == library.readout(ref).content
-    assert own.cached_readout(other) is None
+    assert own.cached_readout(ref, ref.case) is None
+    made = own.readout(ref, ref.case)
+    assert (
+        own.cached_readout(ref, ref.case).content
+        == made.content
+        == library.readout(ref, ref.case).content
+    )
+    assert own.cached_readout(other, other.case) is None
     own.store.remove("models", ref.key)  # its weights are not needed any more
-    assert own.readout(ref).content == made.content
+    assert own.readout(ref, ref.case).content == made.content
     assert own.is_ready(ref)
 
 
@@ -78,16 +85,16 @@ def test_a_damaged_file_is_reported_and_replaced_by_the_same_numbers(
 ):
     own, tiny = copy_of(library, tmp_path / "copy"), library.loaded
     ref = tiny.golds(tiny.cases[0])[0]
-    expected = own.readout(ref).content
+    expected = own.readout(ref, ref.case).content
     names = {"models": (ref.key, "weights.safetensors"),
-             "readouts": (tiny.readout_key(ref), "readout.npz")}  # fmt: skip
+             "readouts": (tiny.readout_key(ref, ref.case), "readout.npz")}  # fmt: skip
     key, name = names[kind]
     flip_a_bit(own.store.root / kind / key / name)
     if kind == "models":
-        own.store.remove("readouts", tiny.readout_key(ref))
+        own.store.remove("readouts", tiny.readout_key(ref, ref.case))
     build(own, own.missing(tiny.cases[:1]))
     message = capsys.readouterr().err
     assert "damaged file" in message
     assert name in message
-    assert own.readout(ref).content == expected
+    assert own.readout(ref, ref.case).content == expected
     assert audit.find_defects(own, ref) == []

@@ -13,7 +13,7 @@ def test_the_readout_is_what_the_weights_say(library):
     tiny = library.loaded
     case = tiny.cases[0]
     ref = tiny.golds(case)[0]
-    readout = library.readout(ref).readout
+    readout = library.readout(ref, ref.case).readout
     model = library.model(ref)
     forget, retain = tiny.split(case)
     with torch.no_grad():

@@ -106,7 +106,7 @@ def test_a_gold_is_trained_into_an_object_store_and_read_by_another_host(
         train(GoldLibrary(loaded, Store()), ref)
     other = GoldLibrary(loaded, Store())
     assert other.is_ready(ref)
-    assert other.readout(ref).content == library.readout(ref).content
+    assert other.readout(ref, ref.case).content == library.readout(ref, ref.case).content
     name = "weights.safetensors"
     assert other.model_entry(ref).content(name) == library.model_entry(ref).content(name)
     export_bundle(library, loaded.cases[:1], tmp_path / "golds.zip")

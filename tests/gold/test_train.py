@@ -55,6 +55,6 @@ def test_a_training_that_was_stopped_goes_on_from_its_last_checkpoint(library, e
 
 def test_a_cached_model_is_not_trained_again(library):
     steps, tiny = [], library.loaded
-    for ref in (tiny.original, *tiny.golds(tiny.cases[0])):
+    for ref in (tiny.originals[0], *tiny.golds(tiny.cases[0])):
         training.train(library, ref, steps.append)
     assert steps == []

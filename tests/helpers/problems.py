@@ -22,10 +22,14 @@ def make_inputs(loaded, *requires, library=None, seed=0, case=None, **access) ->
         "forget": forget,
         "retain": retain,
         "holdout": loaded.holdout,
-        "training_log": library.training_log() if library else (),
+        "training_log": library.training_log(library.loaded.originals[0]) if library else (),
         "gold_labels": torch.arange(len(forget)) % 4 != 0,
     } | access
-    original = library.original() if library else loaded.architecture.fresh(1, loaded.device)
+    original = (
+        library.model(library.loaded.originals[0])
+        if library
+        else loaded.architecture.fresh(1, loaded.device)
+    )
     return MethodInputs(
         original=original.state_dict(),
         access={name: known[name] for name in requires},

@@ -37,7 +37,7 @@ def test_what_was_refused_is_remembered_even_where_the_method_goes_on(tiny):
 def test_a_problem_has_what_the_library_has(library):
     problem = make_problem(library.loaded, "training_log", library=library)
     assert [line.epoch for line in problem.training_log] == [1, 2, 3]
-    expected = library.original().state_dict()
+    expected = library.model(library.loaded.originals[0]).state_dict()
     assert problem.original.state_dict().keys() == expected.keys()
     for name, value in problem.original.state_dict().items():
         assert torch.equal(value, expected[name])

@@ -66,9 +66,9 @@ def measured(folder, cache, device, *options):
 def test_logits_of_the_same_weights_are_those_of_the_cpu(library, on_gpu):
     here = library.loaded
     forget, _ = here.split(here.cases[0])
-    cpu_NK = loop.predict(library.original(), forget, here.pipeline)
+    cpu_NK = loop.predict(library.model(library.loaded.originals[0]), forget, here.pipeline)
     model = on_gpu.fresh(0)
-    model.load_state_dict(library.original().state_dict())
+    model.load_state_dict(library.model(library.loaded.originals[0]).state_dict())
     gpu_NK = loop.predict(model, on_gpu.split(on_gpu.cases[0])[0], on_gpu.pipeline)
     assert gpu_NK.device == GPU
     assert torch.allclose(cpu_NK, gpu_NK.cpu(), rtol=1e-4, atol=1e-4)
@@ -99,7 +99,7 @@ def test_batches_are_the_same_samples_as_on_the_cpu(library, on_gpu):
 
 def test_a_gold_of_the_gpu_holds_and_scores_as_one_of_the_cpu(library, gpu_library):
     case = library.loaded.cases[0]
-    for ref in [gpu_library.loaded.original, *gpu_library.loaded.golds(case)]:
+    for ref in [gpu_library.loaded.originals[0], *gpu_library.loaded.golds(case)]:
         assert audit.find_defects(gpu_library, ref) == []
     accuracies = [
         np.mean([gold.readout.test_right_M.mean() for gold in own.readouts(case)])
