@@ -17,7 +17,6 @@ from statistics import fmean
 import pandas as pd
 
 from mubench._util.errors import UserError
-from mubench._util.hypotheses import POWER, Ratio
 from mubench._util.statistics import CASES_FOR_INTERVAL, MeanInterval
 from mubench._util.tables import markdown
 from mubench.board.plots.style import PLOTS_FOLDER, planned
@@ -27,6 +26,7 @@ from mubench.record.flags import Flag
 from mubench.record.measures import MEASURES, Place, shown_in
 
 from .again import explanation, measured_again
+from .hypotheses import POWER, Ratio
 from .ranking import Entry, Standing, TaskBoard
 
 BEGIN_EXCERPT, END_EXCERPT = "<!-- board -->\n", "<!-- end of board -->\n"

@@ -33,13 +33,13 @@ import numpy as np
 import pandas as pd
 
 from mubench._util.hashing import digest
-from mubench._util.hypotheses import SIGNIFICANCE
 from mubench._util.statistics import MeanInterval, mean_intervals
 from mubench.record.check import Checked
 from mubench.record.flags import Flag
 from mubench.record.measures import MEASURES
 from mubench.task.spec import Task
 
+from .hypotheses import SIGNIFICANCE
 from .verdicts import Evidence, Judgement, groups, judge, least_gap_difference
 
 JUDGED = (

@@ -23,7 +23,9 @@ import networkx
 import numpy as np
 
 from mubench._util.arrays import Floats
-from mubench._util.hypotheses import (
+from mubench._util.statistics import CASES_FOR_INTERVAL, mean_interval
+
+from .hypotheses import (
     SIGNIFICANCE,
     Ratio,
     equivalence_p,
@@ -32,7 +34,6 @@ from mubench._util.hypotheses import (
     ratio_of_means,
     sign_flip_p,
 )
-from mubench._util.statistics import CASES_FOR_INTERVAL, mean_interval
 
 UTILITY_LOSS = 0.01
 """Most test accuracy, as a fraction, that a method may lose against the golds."""

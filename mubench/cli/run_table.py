@@ -101,7 +101,7 @@ def table_text(records: "Sequence[Record]", wide: bool = False) -> str:
 
 def _gap_closed(records: "Sequence[Record]") -> str:
     """The share of the gap from nothing to floor that records close, as text; empty if unknown."""
-    from mubench._util.hypotheses import ratio_of_means
+    from mubench.board.hypotheses import ratio_of_means
 
     gained, gaps = _margins(records)
     if not len(gained):
@@ -133,8 +133,8 @@ def _margins(records: "Sequence[Record]") -> "tuple[Floats, Floats]":
 
 def _shown(records: "Sequence[Record]") -> str:
     """A sentence on how much of the gap from doing nothing to retraining the records close."""
-    from mubench._util.hypotheses import SIGNIFICANCE, ratio_of_means, sign_flip_p
     from mubench._util.statistics import CASES_FOR_INTERVAL
+    from mubench.board.hypotheses import SIGNIFICANCE, ratio_of_means, sign_flip_p
 
     gained_C, gap_C = _margins(records)
     method, count = records[0].method, len(gained_C)

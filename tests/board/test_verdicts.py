@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from mubench._util.hypotheses import SIGNIFICANCE
+from mubench.board.hypotheses import SIGNIFICANCE
 from mubench.board.verdicts import Evidence, Verdict, groups, judge
 
 CASES = 10

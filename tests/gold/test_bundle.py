@@ -43,7 +43,7 @@ def test_a_readout_that_does_not_say_its_data_is_of_an_installed_task(library, e
     manifest = readout.replace("readout.npz", "manifest.json")
     older = json.loads(files[manifest])
     del older["provenance"]["data"], older["provenance"]["holdout_share"]
-    with pytest.raises(DoesNotHold, match="another gold than it says"):
+    with pytest.raises(DoesNotHold, match="another model than it says"):
         import_bundle(empty, zipped(empty.root.parent, files | {manifest: sealed(older)}))
     key = digest({"model": older["provenance"]["model"], "name": "digits", "holdout_share": 0.5})
     moved = {
@@ -160,12 +160,12 @@ FORGED = {
     "a readout cut short": (
         lambda f: with_entry(f, READOUT, f[name_of(f, READOUT)][:-30]), "is not a readout",
     ),
-    "a readout under another key": (lambda f: moved(f, READOUT, "0" * 64), "another gold than it"),
+    "a readout under another key": (lambda f: moved(f, READOUT, "0" * 64), "another model than it"),
     "a readout of the original": (
-        lambda f: with_entry(f, READOUT, provenance={"model": {"forget": None}}), "of which gold",
+        lambda f: with_entry(f, READOUT, provenance={"model": {"forget": None}}), "of which model",
     ),
     "a readout of other data": (
-        lambda f: with_entry(f, READOUT, provenance={"data": "digits"}), "another gold than it",
+        lambda f: with_entry(f, READOUT, provenance={"data": "digits"}), "another model than it",
     ),
     "a backslash for a slash": (
         lambda f: f | {"models\\..\\..\\evil": b"x"}, "it holds 'models",
@@ -218,19 +218,19 @@ FORGED = {
         "is not a readout",
     ),
     "a share in letters": (
-        lambda f: with_entry(f, READOUT, provenance={"holdout_share": "half"}), "another gold than",
+        lambda f: with_entry(f, READOUT, provenance={"holdout_share": "half"}), "another model than",
     ),
     "a share that is a list": (
-        lambda f: with_entry(f, READOUT, provenance={"holdout_share": []}), "another gold than",
+        lambda f: with_entry(f, READOUT, provenance={"holdout_share": []}), "another model than",
     ),
     "data that is a list": (
-        lambda f: with_entry(f, READOUT, provenance={"data": ["synthetic"]}), "another gold than",
+        lambda f: with_entry(f, READOUT, provenance={"data": ["synthetic"]}), "another model than",
     ),
     "a model that is a list": (
-        lambda f: with_entry(f, READOUT, provenance={"model": [1]}), "of which gold",
+        lambda f: with_entry(f, READOUT, provenance={"model": [1]}), "of which model",
     ),
     "a readout without a model": (
-        lambda f: with_entry(f, READOUT, without=["model"]), "of which gold",
+        lambda f: with_entry(f, READOUT, without=["model"]), "of which model",
     ),
 }  # fmt: skip
 

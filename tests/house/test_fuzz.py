@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mubench._util.cache import Store, _manifest_sha
+from mubench._util.backends.manifest import _manifest_sha
+from mubench._util.cache import Store
 from mubench._util.errors import DoesNotHold, UserError
 from mubench.gold.bundle import export_bundle, import_bundle
 from mubench.record.check import read_results

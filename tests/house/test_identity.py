@@ -27,8 +27,8 @@ def test_what_takes_part_is_what_the_measuring_code_imports():
 
 
 OUTCOME = {
-    "status", "error", "metrics", "floor", "golds", "isolation", "readout_sha256", "reports",
-    "cost", "flags", "git_revision", "started_at",
+    "status", "error", "metrics", "floor", "nothing", "golds", "nothing_readout_sha256",
+    "isolation", "readout_sha256", "reports", "cost", "flags", "git_revision", "started_at",
 }  # fmt: skip
 
 
@@ -46,7 +46,7 @@ HEAD = RecordHead(
 )  # fmt: skip
 
 OTHER = {"parameters": {"lr": 0.2}, "versions": {}, "requires": (), "control": True,
-         "isolated": True, "budget": 0.6, "seed": 1, "threads": 2}  # fmt: skip
+         "isolated": True, "budget": 0.6, "seed": 1, "original_seed": 1, "threads": 2}  # fmt: skip
 
 
 @pytest.mark.parametrize("field", sorted(set(RecordHead.model_fields) - {"schema_version"}))

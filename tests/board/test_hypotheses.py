@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from mubench._util.hypotheses import (
+from mubench.board.hypotheses import (
     equivalence_p,
     holm,
     least_difference,

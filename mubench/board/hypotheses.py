@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from .arrays import Floats
-from .statistics import CONFIDENCE, t_quantile
+from mubench._util.arrays import Floats
+from mubench._util.statistics import CONFIDENCE, t_quantile
 
 SIGNIFICANCE = 0.05
 """Probability of a false claim that is accepted, over all claims of one kind about a task."""
