@@ -162,7 +162,7 @@ FORGED = {
     ),
     "a readout under another key": (lambda f: moved(f, READOUT, "0" * 64), "another model than it"),
     "a readout of the original": (
-        lambda f: with_entry(f, READOUT, provenance={"model": {"forget": None}}), "of which model",
+        lambda f: with_entry(f, READOUT, provenance={"model": {"forget": None}}), "another model",
     ),
     "a readout of other data": (
         lambda f: with_entry(f, READOUT, provenance={"data": "digits"}), "another model than it",
@@ -218,7 +218,7 @@ FORGED = {
         "is not a readout",
     ),
     "a share in letters": (
-        lambda f: with_entry(f, READOUT, provenance={"holdout_share": "half"}), "another model than",
+        lambda f: with_entry(f, READOUT, provenance={"holdout_share": "half"}), "another model",
     ),
     "a share that is a list": (
         lambda f: with_entry(f, READOUT, provenance={"holdout_share": []}), "another model than",
