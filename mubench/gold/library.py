@@ -50,8 +50,8 @@ class GoldLibrary:
             seeds: of the method's runs. None: any, so all originals are needed.
         """
         loaded = self.loaded
-        starts = {loaded.original(case, seed) for case in cases for seed in seeds or ()}
-        originals = [ref for ref in loaded.originals if seeds is None or ref in starts]
+        starts = {loaded.original(case, seed).seed for case in cases for seed in seeds or ()}
+        originals = [ref for ref in loaded.originals if seeds is None or ref.seed in starts]
         return [*originals, *(ref for case in cases for ref in loaded.golds(case))]
 
     def missing(

@@ -1,6 +1,8 @@
 """Fixtures: a network that has learned the patterns, and problems on it."""
 
 import copy
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from torch import nn
@@ -23,12 +25,16 @@ class Trained:
     """In place of a library of models: one network is the original."""
 
     def __init__(self, model: nn.Module):
-        self.model = model
+        self._model = model
 
-    def original(self) -> nn.Module:
-        return copy.deepcopy(self.model)
+    @property
+    def loaded(self) -> Any:
+        return SimpleNamespace(originals=["the one"])
 
-    def training_log(self) -> tuple[()]:
+    def model(self, ref: str) -> nn.Module:
+        return copy.deepcopy(self._model)
+
+    def training_log(self, ref: str) -> tuple[()]:
         return ()
 
 

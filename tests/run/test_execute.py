@@ -125,8 +125,10 @@ class GpuProblem:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_what_is_asked_of_a_gpu_and_when(monkeypatch, fails):
+def test_what_is_asked_of_a_gpu_and_when(monkeypatch, tiny, fails):
     """The peak starts anew and the queue is empty before the clock starts, and before it stops."""
+    meter = Meter()
+    meter.watch(tiny.fresh(0))
     gpu = FakeGpu(monkeypatch)
     monkeypatch.setattr(loop, "forked_rng", nullcontext)
     monkeypatch.setattr(execution, "perf_counter", lambda: gpu.calls.append("clock") or 1.0)
@@ -138,7 +140,7 @@ def test_what_is_asked_of_a_gpu_and_when(monkeypatch, fails):
                 raise torch.cuda.OutOfMemoryError("CUDA out of memory")
             return torch.nn.Linear(1, 1)
 
-    outcome = execute(Mine(), GpuProblem(), Meter())
+    outcome = execute(Mine(), GpuProblem(), meter)
     before = ["reset_peak_memory_stats", "synchronize", "clock", "unlearn"]
     after = ["clock"] if fails else ["synchronize", "clock"]
     assert gpu.calls == [*before, *after, "max_memory_allocated"]

@@ -108,7 +108,9 @@ class Isolation:
                 user's data are always among them.
             memory_bytes: bytes that a method may have. None: 80% of the machine's.
         """
-        self._hidden = _hideable(hidden)
+        own = [cache_root(), *hidden]
+        self._made = [made for folder in own for made in _make(folder)]
+        self._hidden = _hideable(own)
         self._code = [str(path) for path in _code() if path != Path("/")]
         self._memory_bytes = memory_bytes or memory_limit()
         self.visible: str | None = None
@@ -171,6 +173,9 @@ class Isolation:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+        for folder in self._made:  # nobody asked for an empty folder
+            with suppress(OSError):
+                folder.rmdir()
 
     def _request(
         self, reference: str, settings: Sequence[Mapping[str, Any]], device: torch.device | None
@@ -351,11 +356,19 @@ def _absolute(reference: str) -> str:
     return reference
 
 
+def _make(folder: Path) -> list[Path]:
+    """Makes a folder and returns what was made, the innermost first.
+
+    Otherwise a folder that is made while a method runs would be seen.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return made
+
+
 def _hideable(folders: Iterable[Path]) -> list[str]:
     """The folders that can be hidden, inner ones first: those that exist and hold no code."""
-    own = [cache_root(), *folders]
-    for folder in own:  # otherwise a folder that is made later would be seen
-        folder.mkdir(parents=True, exist_ok=True)
+    own = list(folders)
     with suppress(RuntimeError):  # the user has no home
         own.append(Path(platformdirs.user_cache_dir("mubench")))
     if data := os.environ.get("MUBENCH_DATA"):

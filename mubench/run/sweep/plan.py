@@ -108,8 +108,8 @@ def _plan(
     todo = [(cell, head) for cell, head in heads if not results.earlier(head)]
     if not todo:
         return Plan(loaded, [], [], len(cells), 0)
-    needed = {cell: library.needed([cell.case], [cell.seed]) for cell, _ in todo}
-    models = {ref.key: ref for refs in needed.values() for ref in refs}
+    needed = [library.needed([cell.case], [cell.seed]) for cell, _ in todo]
+    models = {ref.key: ref for refs in needed for ref in refs}
     missing = {key: ref for key, ref in models.items() if not library.is_ready(ref)}
     at_once = min(executor.num_workers, len(todo) + len(missing))
     seconds = retrain_seconds(executor, loaded.task, place.device, at_once)
@@ -126,7 +126,7 @@ def _plan(
     ]
     shares: dict[tuple[str, str], float | None] = {}
     jobs = []
-    for cell, head in todo:
+    for (cell, head), refs in zip(todo, needed, strict=True):
         entry = head.method, head.parameters_id
         if entry not in shares:  # because an entry's cases and seeds have the share in common
             shares[entry] = _earlier_share(results, head)
@@ -137,7 +137,7 @@ def _plan(
             f"seed {cell.seed}",
             estimate_seconds=own_seconds + seconds * (head.budget if share is None else share),
             gives=str(results.record(head)),
-            needs=frozenset(ref.key for ref in needed[cell] if ref.key in missing),
+            needs=frozenset(ref.key for ref in refs if ref.key in missing),
         )
         jobs.append(job)
     return Plan(loaded, jobs, trainings, len(cells) - len(todo), len(models))
