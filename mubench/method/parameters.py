@@ -13,6 +13,7 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date, time
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -44,7 +45,7 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
         Nested mapping of names to values. Text that is no TOML value becomes a string.
 
     Raises:
-        UserError: a setting is not `name=value`, or a name is given twice.
+        UserError: a setting is not `name=value`, is a date, or a name is given twice.
     """
     parsed: dict[str, Any] = {}
     for setting in settings:
@@ -58,7 +59,20 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
         if not isinstance(place, dict) or name in place:
             raise UserError(f"--set gives {path!r} twice")
         place[name] = _value(text, setting)
+        if holds_date(place[name]):
+            raise UserError(
+                f"--set {setting!r} holds a date or a time: write it as text, in quotes"
+            )
     return parsed
+
+
+def holds_date(value: object) -> bool:
+    """True if a TOML value is a date or a time, or holds one: no other value of TOML is no JSON."""
+    if isinstance(value, dict):
+        return any(map(holds_date, value.values()))
+    if isinstance(value, list):
+        return any(map(holds_date, value))
+    return isinstance(value, date | time)
 
 
 def _value(text: str, setting: str) -> Any:

@@ -194,7 +194,7 @@ METHODS = {
         f"class Mute(Exception):\n  def __str__(self): 1 / 0\nraise Mute\n{HEAD}",
         "cannot be imported: Mute",
     ),
-    "a steering exception": (HEAD, f"raise OSError('\\x1b[2J')\n{HEAD}", "OSError: [2J"),
+    "a steering exception": (HEAD, f"raise OSError('\\x1b[2J')\n{HEAD}", "imported: OSError:"),
 }  # fmt: skip
 
 PARAMETERS = {

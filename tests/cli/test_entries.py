@@ -19,7 +19,8 @@ def test_a_submission_holds_records_readouts_golds_and_source(entry, author):
     records = [f for f in files if f.startswith(str(HOME))]
     assert [Path(f).suffix for f in records] == [".json", ".npz", ".json", ".npz", ".py"]
     assert sum(f.startswith("small/golds/") for f in files) == 4
-    assert len(files) == 9
+    assert sum(f.startswith("small/originals/") for f in files) == 2
+    assert len(files) == 11
     assert (entry / HOME / "source.py").read_bytes() == (author / "gentle_ascent.py").read_bytes()
     assert review(entry).complaints == ()
     assert call("verify", entry).exit_code == 0

@@ -132,7 +132,7 @@ NUMBERS = {
     "another count": ({"metrics__delta__count": 10**9}, "delta count"),
     "a smaller error": ({"metrics__delta_signed__stderr": 9.0}, "delta_signed stderr"),
     "a higher floor": ({"floor__delta__value": 99.0}, "floor delta"),
-    "no metrics": ({"metrics": {}}, "states no"),
+    "no metrics": ({"metrics": {}}, "status ok and no metrics"),
     "no cost": ({"cost": None}, "states no cost"),
     "no golds": ({"golds": []}, "states golds = 0"),
     "no readout": ({"readout_sha256": None}, "readout"),

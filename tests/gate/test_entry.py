@@ -151,7 +151,7 @@ def test_a_name_is_one_authors_on_all_tasks(published):
     def added(**changes):
         task = read_record(next((published / HOME).glob("b-6*.json")))
         other = task.model_copy(update={"task": "other@1", **changes})
-        return Checked("other/gentle-ascent/b.json", other, {}, {}, {})
+        return Checked("other/gentle-ascent/b.json", other, {}, {}, {}, {}, None)
 
     (own,) = {Path(one.file).parent for one in review(published).checked}
     mine = [*review(published).checked, added()]

@@ -58,7 +58,7 @@ class Hostile:
 
 
 NOT_CLOSED = "not closed"
-COUNTED = "the method changed what the harness counts with"
+COUNTED = "'Problem' object has no attribute '_meter'"
 
 LOOK_AND_LEAVE = f"""
 libc = ctypes.CDLL(None, use_errno=True)

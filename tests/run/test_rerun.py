@@ -48,7 +48,7 @@ def test_what_is_chosen_is_spread_over_entries_and_cases(records):
 def test_contents_do_not_count(records):
     """Otherwise an author could try contents until the hash suits."""
     changed = [
-        type(one)(one.file, one.record.model_copy(update={"device": "x"}), {}, {}, {})
+        type(one)(one.file, one.record.model_copy(update={"device": "x"}), {}, {}, {}, {}, None)
         for one in records
     ]
     assert names(choose(changed, 3, "a commit")) == names(choose(records, 3, "a commit"))

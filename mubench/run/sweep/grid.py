@@ -13,7 +13,6 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date, time
 from typing import Annotated, Any
 
 from annotated_types import Ge, MinLen
@@ -24,6 +23,7 @@ from mubench._util.hashing import digest
 from mubench._util.messages import did_you_mean
 from mubench._util.toml import parse_toml
 from mubench.gold.loaded import LoadedTask
+from mubench.method.parameters import holds_date
 from mubench.run.cell import Cell
 from mubench.run.isolation.host import Described
 
@@ -103,21 +103,12 @@ def _variants(entry: object) -> tuple[str, list[dict[str, Any]]]:
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise UserError('write "tmu", or {name = "tmu", parameter = value}')
     given = {name: value for name, value in entry.items() if name != "name"}
-    if dates := [name for name, value in given.items() if _holds_date(value)]:
+    if dates := [name for name, value in given.items() if holds_date(value)]:
         raise UserError(f"{dates[0]} holds a date or a time: write it as text")
     choices = [value if isinstance(value, list) else [value] for value in given.values()]
     if [] in choices:
         raise UserError(f"{list(given)[choices.index([])]} has no value")
     return entry["name"], [dict(zip(given, c, strict=True)) for c in itertools.product(*choices)]
-
-
-def _holds_date(value: object) -> bool:
-    """True if a TOML value is a date or a time, or holds one: no other value of TOML is no JSON."""
-    if isinstance(value, dict):
-        return any(map(_holds_date, value.values()))
-    if isinstance(value, list):
-        return any(map(_holds_date, value))
-    return isinstance(value, date | time)
 
 
 def _place(placed: GridCell) -> tuple[str, str, str, str, int]:

@@ -108,9 +108,9 @@ def test_an_import_that_hangs_or_ends_the_process_is_a_mistake_too(
 
 
 def test_a_folder_that_holds_code_is_not_hidden(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("MUBENCH_CACHE", str(tmp_path / "results" / "cache"))
+    (tmp_path / "results/cache").mkdir(parents=True)
     monkeypatch.setenv("MUBENCH_DATA", str(HARNESS.parent))
-    hidden = host._hideable([tmp_path / "results"])
+    hidden = host._hideable([tmp_path / "results/cache", tmp_path / "results"])
     assert hidden[:2] == [str(tmp_path / "results" / "cache"), str(tmp_path / "results")]
     assert str(HARNESS.parent) not in hidden
     assert "it holds code" in capsys.readouterr().err

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mubench.gold.build import TrainJob
+from mubench.gold.library import READOUTS
 from mubench.record.folder import ResultsFolder, read_record
 from mubench.run.cell import Measured, failed_record
 from mubench.run.execute import MethodOutcome
@@ -83,7 +84,11 @@ def test_what_was_measured_is_written_by_who_planned_it(library, jobs, place):
 def test_a_job_names_what_it_reads(library, jobs):
     case = library.loaded.case("b-6")
     work = next(j.work for j in jobs if isinstance(j.work, MeasureJob) and j.work.cell.case == case)
-    assert work.reads == reads(library.loaded, case)
-    assert len(work.reads) == 3
-    for names in work.reads:
+    assert work.reads == reads(library.loaded, work.cell)
+    original, of_original, *golds = work.reads
+    assert len(golds) == 2
+    assert of_original == (
+        (READOUTS, library.loaded.readout_key(library.loaded.originals[0], case)),
+    )
+    for names in (original, *golds):
         assert any(library.store.holds(*name) for name in names)
