@@ -85,11 +85,22 @@ def export(task_name: str, case_ids: tuple[str, ...], path: Path) -> None:
     say(f"wrote {path}: {size / 1e6:.1f} MB")
 
 
-@gold.command("import", epilog=examples("mubench gold import golds.zip"))
-@click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@gold.command(
+    "import",
+    epilog=examples("mubench gold import golds.zip", "mubench gold import leaderboard/results"),
+)
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
 def import_(path: Path) -> None:
-    """Takes a bundle into the cache, each entry checked by content."""
+    """Takes a bundle into the cache, or the readouts beside published records.
+
+    Each entry is checked by content. With the readouts of its golds, a task needs no gold trained.
+    """
     with usage_errors():
+        if path.is_dir():
+            from mubench.gold.published import import_published
+
+            say(f"took in {import_published(Store(), path)} readouts")
+            return
         from mubench.gold.bundle import import_bundle
 
         num_models, num_readouts = import_bundle(Store(), path)
