@@ -107,7 +107,7 @@ def per_sample(models: StackedReadouts, golds: StackedReadouts) -> dict[str, Flo
     """The metrics that are means over the samples of D_f, before the mean.
 
     `label_gain` is `label_accuracy` less that of the `constant_guess`. The two rise and fall
-    together over samples, so the sample test needs the paired standard error of their difference.
+    together over samples, so the standard error of their difference is the paired one.
 
     Returns:
         Metric name to values, (R, N): `delta_signed` in percentage points, all others as fractions

@@ -36,7 +36,7 @@ def test_order_ranks_and_letters(wide):
     assert {found["good"][0], found["equal"][0]} == {1, 2}
     assert found["worse"][0] == 3
     assert found["worse"][1] is Verdict.BETTER
-    assert found["guess"] == (None, Verdict.WORSE)
+    assert found["guess"] == (None, Verdict.NOT_SHOWN)
     assert found["idle"][0] is None
     letters = {entry.label: entry.group for entry in board.entries}
     assert letters["good"] == letters["equal"] == "a"

@@ -158,7 +158,7 @@ SETTINGS = {
     "NaN": (["lr=nan"], "greater than 0, got nan"),
     "infinity": (["lr=inf"], "MyMethod.lr is inf"),
     "infinity in letters": (["lr=Infinity"], "MyMethod.lr is inf"),
-    "a date": (["lr=2026-01-01"], "my-method.lr: Input should be a valid number"),
+    "a date": (["lr=2026-01-01"], "holds a date or a time"),
     "an integer beyond a float": (["lr=1" + "0" * 400], "my-method.lr"),
     "nested too deep": (["lr=" + "[" * 1000], "nests too deep"),
     "a group and a value": (["inner=1", "inner.depth.more=2"], "twice"),
