@@ -6,8 +6,10 @@ wrong is one line on stderr. If there are several mistakes in one file, each has
 Commands import what they need when they run, so that help is instant.
 """
 
+import contextlib
 import errno
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -62,7 +64,9 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Runs a command; a user's mistake and a refusal of the system end with code 2."""
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            _flush()
+            return result
         except UserError as error:
             raise Refused(str(error)) from None
         except OSError as error:
@@ -70,6 +74,16 @@ class Commands(click.Group):
                 raise  # a pipe that is closed, or a bug
             place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
             raise Refused(f"{place}{error.strerror}; {HINTS[error.errno]}") from None
+
+
+def _flush() -> None:
+    """Writes out what was printed, as Python would do at its end, where no error can be told."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):  # otherwise Python tries once more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 
 @click.group(

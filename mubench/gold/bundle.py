@@ -201,7 +201,7 @@ def _check_model(key: str, content: bytes, provenance: Mapping[str, Any]) -> Non
 
 def _check_readout(key: str, content: bytes, provenance: Mapping[str, Any]) -> None:
     model, forget = provenance.get("model"), provenance.get("forget")
-    if not isinstance(model, dict) or (model.get("forget", "") or forget) in ("", None):
+    if not isinstance(model, dict) or "forget" not in model or (model["forget"] or forget) is None:
         raise DoesNotHold("it does not say of which model and which D_f it is")
     # Readouts made before they said so are of an installed task.
     cuts: list[tuple[Any, Any]] = [

@@ -122,6 +122,9 @@ def _noticed_interrupts() -> Iterator[Callable[[], bool]]:
     """Tells whether the user pressed Ctrl-C, as a method can raise `KeyboardInterrupt` itself."""
     came: list[int] = []
     before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:  # so nobody can have pressed it
+        yield lambda: False
+        return
     if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield lambda: True  # nothing can be told, so the user is believed
         return

@@ -20,8 +20,9 @@ LIST = ("gold", "list", "--task", "bad.toml")
 
 
 def tree(folder):
-    """Every path below a folder with its size, however it came to be there."""
-    return {path: path.lstat().st_size for path in sorted(folder.rglob("*"))}
+    """Every path below a folder with its size, but for what Python itself keeps of modules."""
+    paths = (path for path in sorted(folder.rglob("*")) if "__pycache__" not in path.parts)
+    return {path: path.lstat().st_size for path in paths}
 
 
 def check_refused(folder, arguments, expected, code=2):

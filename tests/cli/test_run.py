@@ -13,7 +13,7 @@ def test_a_run_prints_a_table_and_writes_a_record(folder):
     result = call(*RUN)
     assert result.exit_code == 0, result.output
     assert "my-method" in result.stdout
-    assert "floor: gold against golds" in result.stdout
+    assert "another gold" in result.stdout
     assert "1 of 4 cases: a leaderboard entry needs 3 more cases (--cases all)." in result.stdout
     assert "all 3 models are cached" in result.stderr
     assert len(list(Path("results/tiny/my-method").glob("b-6-seed0-*.json"))) == 1

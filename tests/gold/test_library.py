@@ -63,9 +63,9 @@ def test_readouts_are_of_the_golds_of_a_case_in_their_order(library):
 def test_a_readout_is_cached_once_it_was_asked_for(library, tmp_path):
     own = copy_of(library, tmp_path / "copy")
     ref, other = own.loaded.golds(own.loaded.cases[0])
-    assert own.cached_readout(own.loaded.originals[0], own.loaded.cases[0]) is None
     for key in keys(own.store, "readouts"):
         own.store.remove("readouts", key)
+    assert own.cached_readout(own.loaded.originals[0], own.loaded.cases[0]) is None
     assert own.cached_readout(ref, ref.case) is None
     made = own.readout(ref, ref.case)
     assert (

@@ -75,7 +75,7 @@ def test_a_complete_cache_that_is_read_only_serves_without_a_home(
     assert done.returncode == 0, done.stderr
     assert "all 3 models are cached" in done.stderr
     names = [path.suffix for path in elsewhere.rglob("*") if path.is_file()]
-    assert sorted(names) == [".json", ".npz", ".npz", ".npz"]
+    assert sorted(names) == [".json", ".npz", ".npz", ".npz", ".npz"]
 
 
 @needs_mounts
@@ -110,7 +110,7 @@ def test_a_gold_is_trained_into_an_object_store_and_read_by_another_host(
     name = "weights.safetensors"
     assert other.model_entry(ref).content(name) == library.model_entry(ref).content(name)
     export_bundle(library, loaded.cases[:1], tmp_path / "golds.zip")
-    assert import_bundle(Store(), tmp_path / "golds.zip") == (1, 2)
+    assert import_bundle(Store(), tmp_path / "golds.zip") == (1, 3)
     assert other.missing(loaded.cases[:1]) == []
 
 
@@ -132,5 +132,5 @@ def test_a_sweep_over_an_object_store_needs_no_shared_disk(folder):
         assert done.returncode == 0, done.stdout + done.stderr
         assert f"{num_jobs} of {num_jobs} jobs done" in done.stderr
     one, two = (sorted((folder / host).rglob("*.npz")) for host in ("one", "two"))
-    assert len(one) == 3
+    assert len(one) == 4
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]

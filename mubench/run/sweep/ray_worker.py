@@ -151,7 +151,7 @@ def _ray_folders() -> list[Path]:
 
 
 def _made(job: "Job", store: Store) -> "dict[EntryName, Packed]":
-    """The entries that a training has made."""
+    """The entries that a job has made: of a training, or the readout of an original."""
     import torch
 
     from mubench.gold.build import TrainJob
@@ -160,7 +160,10 @@ def _made(job: "Job", store: Store) -> "dict[EntryName, Packed]":
 
     work = job.work
     if not isinstance(work, TrainJob):
-        return {}
+        loaded, cell = load_once(work.task, torch.device(work.place.device)), work.cell
+        original = loaded.original(cell.case, cell.seed)
+        name: EntryName = READOUTS, loaded.readout_key(original, cell.case)
+        return {name: packed} if (packed := pack(store, name)) else {}
     loaded = load_once(work.task, torch.device(work.device))
     ref = loaded.ref(work.seed, work.case)
     names = [(MODELS, ref.key)]
