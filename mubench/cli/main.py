@@ -65,25 +65,23 @@ class Commands(click.Group):
         """Runs a command; a user's mistake and a refusal of the system end with code 2."""
         try:
             result = super().invoke(ctx)
-            _flush()
+            sys.stdout.flush()  # where a failure can still be told
             return result
         except UserError as error:
             raise Refused(str(error)) from None
         except OSError as error:
             if error.errno not in HINTS or (error.filename is None and error.errno != errno.ENOSPC):
                 raise  # a pipe that is closed, or a bug
+            if error.filename is None:
+                _drop_stdout()
             place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
             raise Refused(f"{place}{error.strerror}; {HINTS[error.errno]}") from None
 
 
-def _flush() -> None:
-    """Writes out what was printed, as Python would do at its end, where no error can be told."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        with contextlib.suppress(OSError, ValueError):  # otherwise Python tries once more
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise
+def _drop_stdout() -> None:
+    """Gives up what is not printed yet. Otherwise Python tries again at its end and fails."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(

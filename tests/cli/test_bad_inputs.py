@@ -362,7 +362,7 @@ BUNDLES = {
     "a path out of it": (lambda path: stored(path, "../out"), "it holds '../out'"),
     "a pipe": (os.mkfifo, "is not a bundle: it is no file"),
     "an endless device": (lambda path: path.symlink_to("/dev/zero"), "it is no file"),
-    "a folder": (lambda path: path.mkdir(), "is a directory"),
+    "a folder": (lambda path: path.mkdir(), "no record that holds"),
     "a dangling link": (lambda path: path.symlink_to("nowhere"), "does not exist"),
     "a circle of links": (lambda path: path.symlink_to(path), "does not exist"),
 }
