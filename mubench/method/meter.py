@@ -139,9 +139,10 @@ def _settle(reading: Reading, seen: SampleCount, operations: Operations, unit: O
         operations: all that ran.
         unit: operations of one sample.
     """
-    counts = (seen.forward, seen.backward)
-    hooks_hold = all(type(count) is int and 0 <= count <= MOST for count in counts)
-    found = SampleCount(seen.forward, seen.backward) if hooks_hold else SampleCount()
+    # By `vars`, because a method may have taken the counts away, or put something in their place.
+    counts: list[Any] = [vars(seen).get(name) for name in ("forward", "backward")]
+    is_count = [type(count) is int and 0 <= count <= MOST for count in counts]
+    found = SampleCount(*counts) if all(is_count) else SampleCount()
     count = SampleCount(found.forward, found.backward)
     ran = operations.forward + operations.backward
     if ran > SLACK * (found.forward * unit.forward + found.backward * unit.backward):

@@ -58,7 +58,10 @@ class Hostile:
 
 
 NOT_CLOSED = "not closed"
-COUNTED = "'Problem' object has no attribute '_meter'"
+COUNTS = """from mubench.method.meter import SampleCount
+counts = [one for one in gc.get_objects() if type(one) is SampleCount]
+assert counts
+"""
 
 LOOK_AND_LEAVE = f"""
 libc = ctypes.CDLL(None, use_errno=True)
@@ -215,33 +218,23 @@ signal.setitimer(signal.ITIMER_REAL, 5)""",
     ),
     Hostile(
         name="negative-counts",
-        body="problem._meter.forward_samples = -5",
-        status="error",
-        error=COUNTED,
+        body=COUNTS + "for one in counts:\n    one.forward = -5",
     ),
     Hostile(
         name="huge-counts",
-        body="problem._meter.backward_samples = 10**400",
-        status="error",
-        error=COUNTED,
+        body=COUNTS + "for one in counts:\n    one.backward = 10**400",
     ),
     Hostile(
         name="nan-counts",
-        body='problem._meter.forward_samples = float("nan")',
-        status="error",
-        error=COUNTED,
+        body=COUNTS + 'for one in counts:\n    one.forward = float("nan")',
     ),
     Hostile(
         name="worded-counts",
-        body='problem._meter.forward_samples = "many"',
-        status="error",
-        error=COUNTED,
+        body=COUNTS + 'for one in counts:\n    one.forward = "many"',
     ),
     Hostile(
         name="no-counts",
-        body="del problem._meter.forward_samples, type(problem._meter).forward_samples",
-        status="error",
-        error=COUNTED,
+        body=COUNTS + "for one in counts:\n    del one.forward\ndel SampleCount.forward",
     ),
     Hostile(
         name="junk-reports",
