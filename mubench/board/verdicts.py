@@ -99,15 +99,20 @@ class Judgement:
     """Of the claim that the margin distance is the floor's, within the margin of equivalence."""
 
     @property
+    def is_better(self) -> bool:
+        """True if the entry is shown to be better than doing nothing."""
+        return self.verdict in (Verdict.EQUIVALENT, Verdict.BETTER)
+
+    @property
     def passes(self) -> bool:
         """True if the entry is better than nothing and keeps the model, so that it has a rank."""
-        return self.keeps_model and self.verdict in (Verdict.EQUIVALENT, Verdict.BETTER)
+        return self.keeps_model and self.is_better
 
     @property
     def order(self) -> tuple[int, float]:
         """A key that sorts entries as the page shows them."""
-        level = [Verdict.EQUIVALENT, Verdict.BETTER].count(self.verdict)
-        group = 0 if self.passes else 1 if level else 2 + (self.verdict is Verdict.WORSE)
+        levels = [self.passes, self.is_better, self.verdict is Verdict.NOT_SHOWN, True]
+        group = levels.index(True)
         return group, -self.gap_closed.value if self.gap_closed else 0.0
 
 

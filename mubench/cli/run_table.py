@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from mubench._util.arrays import Floats
+    from mubench.board.verdicts import Evidence
     from mubench.gold.loaded import LoadedTask
     from mubench.record.measures import Measure
     from mubench.record.schema import Record
@@ -103,45 +103,44 @@ def _gap_closed(records: "Sequence[Record]") -> str:
     """The share of the gap from nothing to floor that records close, as text; empty if unknown."""
     from mubench.board.hypotheses import ratio_of_means
 
-    gained, gaps = _margins(records)
-    if not len(gained):
+    evidence = _evidence(records)
+    if evidence is None:
         return ""
-    ratio = ratio_of_means(gained, gaps)
+    ratio = ratio_of_means(evidence.gained_C, evidence.gap_C)
     return f"{ratio.value:.2f}" if ratio else "no gap"
 
 
-def _margins(records: "Sequence[Record]") -> "tuple[Floats, Floats]":
-    """What records gain on doing nothing in margin distance, and what there is to gain.
-
-    Returns:
-        Two arrays with one value per case, mean over seeds. Empty if a record lacks a score.
-    """
+def _evidence(records: "Sequence[Record]") -> "Evidence | None":
+    """What a verdict on records rests on, mean over the seeds of a case; None if scores lack."""
     import numpy as np
 
-    name = "margin_distance"
-    scored = [r for r in records if all(name in m for m in (r.metrics, r.nothing, r.floor))]
-    if len(scored) < len(records):
-        return np.empty(0), np.empty(0)
-    by_case: dict[str, list[tuple[float, float]]] = {}
-    for record in scored:
-        nothing = record.nothing[name].value
-        gains = nothing - record.metrics[name].value, nothing - record.floor[name].value
-        by_case.setdefault(record.case, []).append(gains)
-    gained_C, gap_C = np.array([np.mean(each, axis=0) for each in by_case.values()]).T
-    return gained_C, gap_C
+    from mubench.board.verdicts import Evidence
+
+    margin, activation = "margin_distance", "activation_distance"
+    by_case: dict[str, list[list[float]]] = {}
+    for record in records:
+        own, nothing, floor = record.metrics, record.nothing, record.floor
+        if not all(margin in scores for scores in (own, nothing, floor)):
+            return None
+        lost = own["gold_test_accuracy"].value - own["test_accuracy"].value
+        by_case.setdefault(record.case, []).append([
+            own[margin].value, own[activation].value, lost,
+            nothing[margin].value, nothing[activation].value, floor[margin].value,
+        ])  # fmt: skip
+    return Evidence(*np.array([np.mean(rows, axis=0) for rows in by_case.values()]).T)
 
 
 def _shown(records: "Sequence[Record]") -> str:
     """A sentence on how much of the gap from doing nothing to retraining the records close."""
-    from mubench._util.statistics import CASES_FOR_INTERVAL
-    from mubench.board.hypotheses import SIGNIFICANCE, ratio_of_means, sign_flip_p
+    from mubench.board.hypotheses import ratio_of_means
+    from mubench.board.verdicts import judge
 
-    gained_C, gap_C = _margins(records)
-    method, count = records[0].method, len(gained_C)
-    cases = records[0].case if count == 1 else f"{count} cases"
-    if not count:
+    method, evidence = records[0].method, _evidence(records)
+    if evidence is None:
         return f"{method}: there is nothing to compare with, because the task has one gold."
-    ratio = ratio_of_means(gained_C, gap_C)
+    count = len(evidence.margin_C)
+    cases = records[0].case if count == 1 else f"{count} cases"
+    ratio = ratio_of_means(evidence.gained_C, evidence.gap_C)
     if ratio is None:
         text = (
             f"Doing nothing is as close to the golds as another gold on {cases}, which therefore "
@@ -153,12 +152,11 @@ def _shown(records: "Sequence[Record]") -> str:
         f"{method} closes {ratio.value:.2f}{interval} of the gap on {cases}; doing nothing closes "
         "0, another gold 1."
     )
-    if count < CASES_FOR_INTERVAL:
+    if not (judged := judge({method: evidence})):
         text += " So few cases show nothing of others."
     else:
-        p = sign_flip_p(gained_C[:, None], "greater")[0]
-        verb = "is better" if p < SIGNIFICANCE else "is not shown to be better"
-        text += f" It {verb} than doing nothing (p {p:.3f})."
+        verb = "is better" if judged[method].is_better else "is not shown to be better"
+        text += f" It {verb} than doing nothing (p {judged[method].p_better:.3f})."
     return textwrap.fill(text, WIDTH)
 
 
