@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mubench._util.files import temporary_beside, write_atomic
 
-from .manifest import MANIFEST, Damaged, Entry, assemble
+from .manifest import MANIFEST, Damaged, Entry, assemble, load_settled
 
 LEFTOVER_SECONDS = 86_400
 """Age at which a half-written file is a leftover.
@@ -44,13 +44,7 @@ class Folders:
             Damaged: the entry is not whole.
         """
         folder = self.root / entry
-        while (before := _identity(folder)) is not None:
-            try:
-                return _load(folder)
-            except Damaged:
-                if _identity(folder) == before:
-                    raise
-        return None
+        return load_settled(lambda: _identity(folder), lambda _: _load(folder))
 
     def publish(self, entry: str, files: Mapping[str, bytes], replace: bool) -> bool:
         """Makes an entry, whole or not at all.

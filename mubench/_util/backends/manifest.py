@@ -3,9 +3,11 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from mubench._util.hashing import sha256_of
+
+T = TypeVar("T")
 
 MANIFEST = "manifest.json"
 
@@ -36,6 +38,25 @@ class Entry:
 
 class Damaged(Exception):  # noqa: N818 - a state, not a mistake
     """An entry is not whole. The message names the file."""
+
+
+def load_settled(state: Callable[[], T | None], load: Callable[[T], Entry]) -> Entry | None:
+    """Loads an entry, and once more if it changed meanwhile; None if there is none.
+
+    Args:
+        state: tells what is there now; None: there is no entry.
+        load: reads what is there, as `state` told it.
+
+    Raises:
+        Damaged: the entry is not whole, and did not change while it was read.
+    """
+    while (before := state()) is not None:
+        try:
+            return load(before)
+        except Damaged:
+            if state() == before:
+                raise
+    return None
 
 
 def assemble(place: str, manifest: bytes, read: Callable[[str], bytes]) -> Entry:

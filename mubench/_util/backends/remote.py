@@ -19,7 +19,7 @@ from uuid import uuid4
 from mubench._util.errors import UserError
 
 from .disk import LEFTOVER_SECONDS
-from .manifest import MANIFEST, Damaged, Entry, assemble, parse_manifest
+from .manifest import MANIFEST, Damaged, Entry, assemble, load_settled, parse_manifest
 
 EXTRAS = {"s3": "mubench[s3]", "s3a": "mubench[s3]"}
 """What to install for a kind of URL."""
@@ -44,18 +44,16 @@ class Objects:
         Raises:
             Damaged: the entry is not whole.
         """
-        while (manifest := self._manifest(entry)) is not None:
-            try:
-                place = f"{entry}/{_folder(manifest)}"
-                return assemble(
-                    f"{self.url}/{entry}",
-                    manifest,
-                    lambda name, place=place: self._call("cat_file", f"{place}/{name}"),  # type: ignore[misc]
-                )
-            except Damaged:
-                if self._manifest(entry) == manifest:
-                    raise
-        return None
+
+        def load(manifest: bytes) -> Entry:
+            place = f"{entry}/{_folder(manifest)}"
+            return assemble(
+                f"{self.url}/{entry}",
+                manifest,
+                lambda name: self._call("cat_file", f"{place}/{name}"),
+            )
+
+        return load_settled(lambda: self._manifest(entry), load)
 
     def publish(self, entry: str, files: Mapping[str, bytes], replace: bool) -> bool:
         """Makes an entry, whole or not at all.
