@@ -4,7 +4,7 @@ Intervals are two-sided Student's t intervals at 95%. A mean has the unit of the
 taken of: the callers pass fractions, percentage points or seconds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -30,16 +30,6 @@ class MeanInterval:
     half_width: float | None
     """Half the length of the interval, in the unit of the values. None: there were fewer than
     `CASES_FOR_INTERVAL` values, so the interval is unbounded."""
-
-    @property
-    def is_below_zero(self) -> bool:
-        """True if the whole interval lies below zero."""
-        return self.half_width is not None and self.mean + self.half_width < -ROUNDING
-
-    @property
-    def excludes_zero(self) -> bool:
-        """True if the whole interval lies on one side of zero."""
-        return self.half_width is not None and abs(self.mean) > self.half_width + ROUNDING
 
 
 def mean_intervals(names: Sequence[str], values_CM: Floats) -> dict[str, MeanInterval]:
@@ -67,19 +57,6 @@ def mean_intervals(names: Sequence[str], values_CM: Floats) -> dict[str, MeanInt
 def mean_interval(values: Sequence[float]) -> MeanInterval:
     """The mean of one or more values, with its interval, both in the unit of the values."""
     return mean_intervals(["mean"], np.array(values)[:, None])["mean"]
-
-
-def paired_interval(these: Mapping[str, float], those: Mapping[str, float]) -> MeanInterval:
-    """The mean difference, `these` less `those`, over the cases that both have.
-
-    Differences are taken per case. Because a hard case is hard for both methods, the difference
-    varies less between cases than the values of either method.
-
-    Args:
-        these: the first method's value per case.
-        those: the second method's value per case, in the same unit; at least one case in common.
-    """
-    return mean_interval([these[case] - those[case] for case in these if case in those])
 
 
 @cache

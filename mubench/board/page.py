@@ -80,8 +80,7 @@ READING = f"""\
 
 - **± is a 95% interval**: Student's t over the cases, where the value of a case is the mean over
   its seeds. The interval covers how much cases differ. Below {CASES_FOR_INTERVAL} cases, none is
-  shown. Two methods are compared by the interval of their difference, paired by case, which is
-  narrower.
+  shown.
 {{measures}}\
 - **Nothing** is the original that a run started from, scored as if it were a method. **floor** is
   each gold scored against the other golds. Two models that were retrained differ so much.
