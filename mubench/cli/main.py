@@ -34,7 +34,6 @@ HINTS = {
     errno.EPERM: "check its permissions, or name another place",
     errno.EROFS: "the file system is read-only: name another place",
     errno.ENOSPC: "the disk is full: free space, or name another place",
-    errno.EDQUOT: "the disk quota is used up: free space, or name another place",
     errno.EFBIG: "files of this size are not allowed here: name another place",
     errno.ENOTDIR: "a file stands where a folder should be: move it, or name another place",
     errno.EEXIST: "a file stands where a folder should be: move it, or name another place",

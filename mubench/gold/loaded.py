@@ -67,6 +67,7 @@ class LoadedTask:
             image_size=task.data.image_size,
         )
         self.cases = task.cases(self.data.class_names)
+        self._forget_sha256: dict[Case, str] = {}
         for case in self.cases:
             self.forget_indices(case)  # before hours of training
 
@@ -95,7 +96,10 @@ class LoadedTask:
 
     def forget_sha256(self, case: Case) -> str:
         """Identity of D_f by content."""
-        return data.forget_sha256(self.data, self.forget_indices(case))
+        if case not in self._forget_sha256:
+            indices = self.forget_indices(case)
+            self._forget_sha256[case] = data.forget_sha256(self.data, indices)
+        return self._forget_sha256[case]
 
     def fresh(self, seed: int) -> nn.Module:
         """A newly initialised network on the device, in train mode."""
