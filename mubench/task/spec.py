@@ -144,11 +144,11 @@ class ForgetSpec(_Spec):
 
     kind: Literal["subset", "class", "random"]
     """`subset`: part of one class; `class`: one whole class; `random`: images of all classes."""
-    classes: tuple[ClassName, ...] | Annotated[int, Ge(1)] = ()
+    classes: tuple[ClassName, ...] | Annotated[int, Interval(ge=1, le=1_000_000)] = ()
     """Class names. For data that each user brings: the number of classes, taken in name order."""
-    sizes: tuple[Annotated[int, Ge(1)], ...] = ()
+    sizes: tuple[Annotated[int, Interval(ge=1, le=1_000_000_000)], ...] = ()
     """Number of images to forget, |D_f|. A smaller set is part of every larger one."""
-    draw: Annotated[int, Ge(0)] = 0
+    draw: Annotated[int, Interval(ge=0, le=1_000_000_000)] = 0
     """Another number gives other forget sets of the same sizes."""
 
     @model_validator(mode="after")
@@ -183,7 +183,7 @@ class Task(_Spec):
     """One task, as its TOML file states it."""
 
     name: Slug
-    version: Annotated[int, Ge(1)]
+    version: Annotated[int, Interval(ge=1, le=1_000_000)]
     description: str = ""
     citation: str = ""
     data: DataSpec

@@ -79,5 +79,5 @@ def test_the_commands_of_readme_and_workflow_work(folder, tmp_path, own_cache):
         where = {"cwd": folder, "site": site, "GITHUB_STEP_SUMMARY": str(summary)}
         printed = succeed("bash", "-euc", line, **where)
         if " run " in line:
-            assert re.search(r"8-40 +gentle-ascent", printed)
+            assert re.search(r"8-40: *\ngentle-ascent ", printed)
     assert "gentle-ascent" in summary.read_text()

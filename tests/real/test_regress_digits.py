@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from mubench._util.hashing import sha256_of
 from mubench.cli.main import main
-from mubench.record.folder import ResultsFolder, read_record, readout_beside
+from mubench.record.folder import REFERENCES, ResultsFolder, read_record, readout_beside
 from mubench.record.metrics import score
 from mubench.record.readout import parse_readout, readout_bytes
 
@@ -44,7 +44,8 @@ def of_seed(runs: Path, seed: int, folder: Path) -> Path:
         target = folder / path.relative_to(runs)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
-    shutil.copytree(runs / "digits-subset" / "golds", folder / "digits-subset" / "golds")
+    for models in REFERENCES:
+        shutil.copytree(runs / "digits-subset" / models, folder / "digits-subset" / models)
     return folder
 
 
