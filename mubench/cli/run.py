@@ -1,8 +1,11 @@
 """`mubench run`: one method on one or more cases, and how the result is printed."""
 
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +16,8 @@ from .options import CASE, DEVICE, OUT, SETTINGS, TASK, examples, usage_errors
 from .run_table import print_records
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from mubench.method.discovery import MethodInfo
     from mubench.run.cell import Measurement
 
@@ -48,6 +53,10 @@ NOT_ISOLATED = (
 @click.option("--isolate/--no-isolate", default=None,
               help="Run the method in a process of its own, with limits on time and memory and "
               "no way to golds or test data.  [default: all but built-in methods]")  # fmt: skip
+@click.option("--threads", type=click.IntRange(min=1), metavar="N",
+              help="Threads of the CPU, for each cell.  [default: 1]")  # fmt: skip
+@click.option("--workers", type=click.IntRange(min=1), metavar="N",
+              help="Most cells at once.  [default: as many as there are cores]")  # fmt: skip
 @click.option("--save-weights", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
               help="Keep the unlearned models there, as safetensors.")  # fmt: skip
 def run(
@@ -63,6 +72,8 @@ def run(
     out: Path,
     again: bool,
     isolate: bool | None,
+    threads: int | None,
+    workers: int | None,
     save_weights: Path | None,
 ) -> None:
     """Measures a method on one or more cases of a task.
@@ -96,28 +107,73 @@ def run(
     build_missing(library, cases, seeds)
 
     from mubench.record.folder import ResultsFolder
-    from mubench.run.cell import Cell, measure
+    from mubench.run.cell import Cell
+    from mubench.run.several import Share, measure_all
+
+    def weights(cell: Cell) -> Path | None:
+        if not save_weights:
+            return None
+        name = f"{cell.method.name}-{cell.case.id}-seed{cell.seed}.safetensors"
+        return save_weights.absolute() / loaded.task.name / name
 
     results = ResultsFolder(out)
-    done: list[Measurement] = []
     cells = [Cell(case, method, instance, seed) for case in cases for seed in seeds]
-    for number, cell in enumerate(cells, 1):
-        say(f"[{number}/{len(cells)}] {cell.label}")
-        weights = None
-        if save_weights:
-            name = f"{cell.method.name}-{cell.case.id}-seed{cell.seed}.safetensors"
-            weights = save_weights.absolute() / loaded.task.name / name
-        measured = measure(
-            library, cell, results, again=again, save_weights=weights, isolation=isolation
+    done: dict[Cell, Measurement] = {}
+    with usage_errors():
+        share = Share.of(loaded.device, cells, threads, workers)
+        say(
+            f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'} of {method.name}, "
+            f"{share.num_workers} at once"
         )
-        done.append(measured)
-        if measured.reused:
-            when = measured.record.started_at
-            say(f"measured before by the same code, at {when}; --again measures anew")
-        note = results.write_note(measured.record, measured.trace)
-        if measured.record.status != "ok":
-            say(f"{cell.label}: {measured.record.status}: {measured.record.error} ({note})")
-    print_records(loaded, done, output, wide)
+        with clock(len(cells)) as bar:
+            for cell, measured in measure_all(
+                library, cells, results, share, again=again, weights=weights, isolation=isolation
+            ):
+                done[cell] = measured
+                bar.clear()
+                say(f"[{len(done)}/{len(cells)}] {cell.label}{_how(measured)}")
+                note = results.write_note(measured.record, measured.trace)
+                if measured.record.status != "ok":
+                    say(f"{cell.label}: {measured.record.status}: {measured.record.error} ({note})")
+                bar.update()
+    print_records(loaded, [done[cell] for cell in cells], output, wide)
     say(f"records: {out / loaded.task.name / method.name}")
-    if any(measured.record.status != "ok" for measured in done):
+    if any(measured.record.status != "ok" for measured in done.values()):
         sys.exit(1)
+
+
+def _how(measured: "Measurement") -> str:
+    """What to say of a cell that ended, after its name."""
+    record = measured.record
+    if measured.reused:
+        when = record.started_at
+        return f": measured before by the same code, at {when}; --again measures anew"
+    return f": {record.cost.seconds:.1f} s" if record.cost else ""
+
+
+@contextmanager
+def clock(num_cells: int) -> "Iterator[tqdm[Any]]":
+    """A bar of cells whose time goes on while a method runs.
+
+    Args:
+        num_cells: how many cells there are.
+    """
+    from tqdm import tqdm
+
+    form = "{desc}{n_fmt} of {total_fmt} cells |{bar}| {elapsed}"
+    ended = threading.Event()
+    with tqdm(total=num_cells, bar_format=form, disable=None, dynamic_ncols=True) as bar:
+
+        def tick() -> None:
+            while not ended.wait(1):
+                bar.refresh()
+
+        ticking = threading.Thread(target=tick, daemon=True)
+        if not bar.disable:
+            ticking.start()
+        try:
+            yield bar
+        finally:
+            ended.set()
+            if not bar.disable:
+                ticking.join()

@@ -50,7 +50,7 @@ from .isolation.host import Described, Isolation, time_limit
 from .machine import device_name, git_revision, harness_sha256, versions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cell:
     """What is to be measured: a method with its parameters, on a case, with a seed."""
 
@@ -119,6 +119,7 @@ def measure(
     again: bool = False,
     save_weights: Path | None = None,
     isolation: Isolation | None = None,
+    exclusive_device: bool | None = None,
 ) -> Measurement:
     """Measures a cell and writes its record; the original and the golds must be cached.
 
@@ -129,6 +130,7 @@ def measure(
         again: True to measure even if the same code has measured the same cell before.
         save_weights: where to put the unlearned model's weights as safetensors, if anywhere.
         isolation: where to run a cell whose method is only described.
+        exclusive_device: what the record's cost says of the device, see `Cost`.
 
     Returns:
         The measurement. A method that raises has a record whose status says so.
@@ -136,7 +138,14 @@ def measure(
     head = head_of(library.loaded, cell)
     if not again and not save_weights and (found := results.earlier(head)):
         return Measurement(found, results.record(head), reused=True)
-    measured = measure_anew(library, cell, head, save_weights=save_weights, isolation=isolation)
+    measured = measure_anew(
+        library,
+        cell,
+        head,
+        save_weights=save_weights,
+        isolation=isolation,
+        exclusive_device=exclusive_device,
+    )
     path = measured.write(results)
     return Measurement(measured.record, path, reused=False, trace=measured.trace)
 

@@ -4,6 +4,7 @@ Nothing here ends the process or leaves global state behind. Progress goes to st
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,10 @@ from mubench.record.schema import Record
 from mubench.task.installed import load_task
 from mubench.task.spec import Case, Task
 
-from . import cell
 from .cell import Cell
 from .isolation.host import Isolation
 from .machine import pick_device
+from .several import Share, measure_all
 
 
 def measure(
@@ -39,6 +40,8 @@ def measure(
     device: str = "auto",
     isolate: bool | None = None,
     again: bool = False,
+    threads: int | None = None,
+    workers: int = 1,
 ) -> list[Record]:
     """Measures a method on cases of a task and writes a record of each run.
 
@@ -57,6 +60,8 @@ def measure(
             own, if it is given by name and does not come with mubench. An instance is of this
             process and cannot leave it.
         again: True to measure even what the same code has measured before.
+        threads: of the CPU, for each run. None: one, so that numbers do not depend on the machine.
+        workers: runs at once, each in a process of its own.
 
     Returns:
         One record per case and seed, case by case. A run that failed has a record whose status says
@@ -66,49 +71,42 @@ def measure(
         UserError: a name, a parameter or a case is wrong; the message says what to do.
         mubench.Diverged: the recipe of the task diverges.
     """
-    folder = Path(results).absolute()
+    folder = ResultsFolder(Path(results))
     spec = load_task(task) if isinstance(task, str) else task
+    isolation: Isolation | None = None
+    found: MethodInfo
     if not isinstance(method, str):
         if settings or isolate:
             option = "settings" if settings else "isolate"
             raise UserError(f"{option} needs a method that is given by name, not an instance")
-        return _measure(method_of(method), method, None, spec, cases, seeds, folder, device, again)
-    if isolate is None:
-        isolate = not is_built_in(method)
-    if not isolate:
+        found, instance = method_of(method), method
+    elif not is_built_in(method) if isolate is None else isolate:
+        isolation = Isolation([folder.root])
+    else:
         found = load_method(method)
         instance = configure(found, settings or {})
         resolved_parameters(instance)  # refuses what no record can hold, before a training
-        return _measure(found, instance, None, spec, cases, seeds, folder, device, again)
-    with Isolation([folder]) as isolation:
-        (described,) = isolation.describe(method, [dict(settings or {})])
-        return _measure(described, None, isolation, spec, cases, seeds, folder, device, again)
-
-
-def _measure(
-    method: MethodInfo,
-    instance: Method | None,
-    isolation: Isolation | None,
-    task: Task,
-    cases: str | Sequence[str],
-    seeds: Sequence[int],
-    folder: Path,
-    device: str,
-    again: bool,
-) -> list[Record]:
-    library = GoldLibrary(LoadedTask(task, pick_device(device)), Store())
-    chosen = _cases(library.loaded, cases)
-    build_missing(library, chosen, seeds)
-    results = ResultsFolder(folder)
-    records = []
-    cells = [Cell(case, method, instance, seed) for case in chosen for seed in seeds]
-    with tqdm(cells, unit="cell", dynamic_ncols=True) as bar:
-        for one in bar:
-            bar.set_description(one.label)
-            measured = cell.measure(library, one, results, again=again, isolation=isolation)
-            results.write_note(measured.record, measured.trace)
-            records.append(measured.record)
-    return records
+    with isolation or nullcontext():
+        if isolation:
+            (found,) = isolation.describe(str(method), [dict(settings or {})])
+        library = GoldLibrary(LoadedTask(spec, pick_device(device)), Store())
+        chosen = _cases(library.loaded, cases)
+        build_missing(library, chosen, seeds)
+        cells = [
+            Cell(case, found, None if isolation else instance, seed)
+            for case in chosen
+            for seed in seeds
+        ]
+        share = Share.of(library.loaded.device, cells, threads, workers)
+        done = measure_all(library, cells, folder, share, again=again, isolation=isolation)
+        records = {}
+        with tqdm(total=len(cells), unit="cell", dynamic_ncols=True) as bar:
+            for cell, measured in done:
+                folder.write_note(measured.record, measured.trace)
+                records[id(cell)] = measured.record
+                bar.set_description(cell.label)
+                bar.update()
+    return [records[id(cell)] for cell in cells]
 
 
 def _cases(loaded: LoadedTask, cases: str | Sequence[str]) -> Sequence[Case]:

@@ -15,6 +15,7 @@ from mubench.record.folder import ResultsFolder
 from mubench.run.cell import Cell
 from mubench.run.cell import measure as measure_cell
 from mubench.run.notebook import measure
+from mubench.training import loop
 from tests.helpers.packages import succeed
 from tests.helpers.tiny import TINY
 
@@ -53,7 +54,8 @@ def test_one_record_per_case_and_seed_as_the_command_would_write_it(library, her
     assert all(ResultsFolder(here / "results").record(record).is_file() for record in records)
     method = load_method("finetune")
     cell = Cell(library.loaded.cases[0], method, replace(method.cls(), lr=0.02), 0)
-    by_hand = measure_cell(library, cell, ResultsFolder(here / "other")).record
+    with loop.threads(1):
+        by_hand = measure_cell(library, cell, ResultsFolder(here / "other")).record
     assert by_hand.readout_sha256 == records[0].readout_sha256
 
 

@@ -24,7 +24,7 @@ from mubench.record.folder import ResultsFolder
 from mubench.record.schema import RecordHead, Status
 from mubench.run.cell import Cell, Measured, failed_record, head_of, measure_anew
 from mubench.run.execute import MethodOutcome
-from mubench.run.isolation.host import Isolation, memory_limit
+from mubench.run.isolation.host import Described, Isolation, memory_limit
 from mubench.run.machine import device_name
 from mubench.task.spec import Task
 
@@ -67,11 +67,15 @@ class JobResult:
     """Traceback of an error of the harness's own, which no record tells of yet."""
     measured: Measured | None = None
     """What a measurement gave. None: the job was a training, or broke off."""
+    printed: str = ""
+    """What a measurement wrote to stderr, the method's own words among it."""
 
 
 @dataclass(frozen=True)
 class MeasureJob:
-    """A cell to be measured in a worker, the method in a process of its own."""
+    """A cell to be measured in a worker.
+
+    A method that is only described runs in a process of its own."""
 
     task: Task
     place: Place
@@ -80,10 +84,15 @@ class MeasureJob:
     """What the cell's record says before the cell is measured."""
     reads: tuple[tuple[EntryName, ...], ...] = ()
     """Per model, the entries of the cache of which one has to be there, the best first."""
+    again: bool = False
+    """True to measure even if there is a record by now."""
+    save_weights: Path | None = None
+    """Where to put the unlearned model's weights as safetensors, if anywhere."""
 
     def __call__(self) -> JobResult:
-        """Measures the cell; nothing is written."""
-        isolation = _isolation(self.place)  # starts up in the background while the data is loaded
+        """Measures the cell; no record is written."""
+        # The process starts up in the background while the data is loaded.
+        isolation = _isolation(self.place) if isinstance(self.cell.method, Described) else None
         loaded = load_once(self.task, torch.device(self.place.device))
         if differs := _difference(self.head, head_of(loaded, self.cell)):
             return JobResult("error", f"this worker is not what was planned: {differs}", trace="")
@@ -93,11 +102,12 @@ class MeasureJob:
                 GoldLibrary(loaded, Store(self.place.cache)),
                 self.cell,
                 self.head,
+                save_weights=self.save_weights,
                 isolation=isolation,
                 exclusive_device=self.place.exclusive_device,
             )
-        measured = replace(measured, trace=measured.trace + printed.getvalue())
-        return JobResult(measured.record.status, measured.record.error, measured=measured)
+        record = measured.record
+        return JobResult(record.status, record.error, measured=measured, printed=printed.getvalue())
 
     @property
     def cache(self) -> Path | str:
@@ -106,14 +116,15 @@ class MeasureJob:
 
     def is_done(self) -> bool:
         """True if there is a record by now, such as another sweep's."""
-        return ResultsFolder(self.place.results).earlier(self.head) is not None
+        earlier = None if self.again else ResultsFolder(self.place.results).earlier(self.head)
+        return earlier is not None
 
     def keep(self, result: "JobResult") -> None:
         """Writes the record of a result, also if the measurement itself broke off."""
         results = ResultsFolder(self.place.results)
         if result.measured:
             result.measured.write(results)
-            results.write_note(result.measured.record, result.measured.trace)
+            results.write_note(result.measured.record, result.measured.trace + result.printed)
         elif result.status != "ok":
             record = failed_record(self.head, MethodOutcome(result.status, result.error))
             results.write(record, None)
