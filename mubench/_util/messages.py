@@ -34,6 +34,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and its noun, such as `1 case` or `2 cases`."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
 def one_line(text: str) -> str:
     """The first line of a text by somebody else, without what a terminal would obey."""
     return printable(text.partition("\n")[0])[:MOST_LETTERS]

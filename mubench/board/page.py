@@ -17,6 +17,7 @@ from statistics import fmean
 import pandas as pd
 
 from mubench._util.errors import UserError
+from mubench._util.messages import counted
 from mubench._util.statistics import CASES_FOR_INTERVAL, MeanInterval
 from mubench._util.tables import markdown
 from mubench.board.plots.style import PLOTS_FOLDER, planned
@@ -168,16 +169,16 @@ def _coincidence(boards: Sequence[TaskBoard]) -> str:
 def _summary(board: TaskBoard) -> str:
     """One sentence on what a board found."""
     listed = [entry for entry in board.entries if not entry.is_control]
-    named = f"**{board.task.id}** ({_count(board.task.num_cases, 'case')})"
+    named = f"**{board.task.id}** ({counted(board.task.num_cases, 'case')})"
     passing = [entry for entry in listed if entry.rank]
     if not passing:
         return (
-            f"{named}: none of {_count(len(listed), 'method')} is shown to be closer to retraining "
-            "than doing nothing."
+            f"{named}: none of {counted(len(listed), 'method')} is shown to be closer to "
+            "retraining than doing nothing."
         )
     first = passing[0]
     assert first.judgement and first.judgement.gap_closed
-    shown = f"{len(passing)} of {_count(len(listed), 'method')}"
+    shown = f"{len(passing)} of {counted(len(listed), 'method')}"
     return (
         f"{named}: `{first.label}` is first. It closes {first.judgement.gap_closed.value:.2f} of "
         f"the gap between doing nothing (0) and another retrained model (1), at δ "
@@ -218,7 +219,7 @@ def excerpt(text: str, boards: Sequence[TaskBoard], page: str) -> str:
     parts = []
     for board in boards:
         plot = f"{PLOTS_FOLDER}/{planned(board)[0].stem(board)}.png"
-        parts.append(f"[{board.task.id}]({page}), {_count(board.task.num_cases, 'case')}:\n")
+        parts.append(f"[{board.task.id}]({page}), {counted(board.task.num_cases, 'case')}:\n")
         if len(board.task.forget.sizes) == 1:
             parts.append(_entries(board, EXCERPT_COLUMNS))
         parts.append(f"![{board.task.id}]({Path(page).parent.as_posix()}/{plot})\n")
@@ -314,8 +315,8 @@ def _task_section(board: TaskBoard, marks: Mapping[str, Mark]) -> str:
     lines = [
         f"## {task.id}\n",
         f"{' '.join(task.description.split())}\n" if task.description else "",
-        f"{_count(task.num_cases, 'case')}, {_count(measure.golds, 'gold')} per case, at least "
-        f"{_count(measure.seeds, 'seed')} per method; budget: {retrain}. {_devices(board)}\n",
+        f"{counted(task.num_cases, 'case')}, {counted(measure.golds, 'gold')} per case, at least "
+        f"{counted(measure.seeds, 'seed')} per method; budget: {retrain}. {_devices(board)}\n",
     ]
     if task.num_cases == len(task.forget.sizes) > 1:
         lines.append("The cases differ in size alone, so ± tells how much sizes differ.\n")
@@ -356,7 +357,7 @@ def _least_difference(board: TaskBoard) -> str:
 
 def _devices(board: TaskBoard) -> str:
     counts = Counter(
-        f"{c.record.device}, {_count(c.record.threads, 'thread')}"
+        f"{c.record.device}, {counted(c.record.threads, 'thread')}"
         for entry in board.entries
         for c in entry.records
     )
@@ -487,7 +488,3 @@ def _plots(board: TaskBoard) -> str:
 def _table(rows: Sequence[Sequence[object]], headers: Sequence[str], align: str = "") -> str:
     """A Markdown table as a part of the page, which ends with a line break."""
     return markdown(rows, headers, align) + "\n"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

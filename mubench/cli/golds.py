@@ -73,15 +73,17 @@ def verify(task_name: str, case_ids: tuple[str, ...]) -> None:
 @gold.command(epilog=examples("mubench gold export --task cifar10-subset golds.zip"))
 @TASK
 @CASE
+@click.option("--weights/--no-weights", default=True, show_default=True,
+              help="The originals' weights, which are most of the file.")  # fmt: skip
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
-def export(task_name: str, case_ids: tuple[str, ...], path: Path) -> None:
+def export(task_name: str, case_ids: tuple[str, ...], path: Path, weights: bool) -> None:
     """Writes the originals' weights and the readouts of golds as one file."""
     from mubench.gold.bundle import export_bundle
 
     library = load(task_name, "cpu")
     cases = chosen_cases(library.loaded, case_ids)
     with usage_errors():
-        size = export_bundle(library, cases, path)
+        size = export_bundle(library, cases, path, weights=weights)
     say(f"wrote {path}: {size / 1e6:.1f} MB")
 
 

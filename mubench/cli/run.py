@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mubench._util.messages import say
+from mubench._util.messages import counted, say
 
 from .loading import build_missing, chosen_cases, load
 from .options import CASE, DEVICE, OUT, SETTINGS, TASK, examples, usage_errors
@@ -121,10 +121,7 @@ def run(
     done: dict[Cell, Measurement] = {}
     with usage_errors():
         share = Share.of(loaded.device, cells, threads, workers)
-        say(
-            f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'} of {method.name}, "
-            f"{share.num_workers} at once"
-        )
+        say(f"{counted(len(cells), 'cell')} of {method.name}, {share.num_workers} at once")
         with clock(len(cells)) as bar:
             for cell, measured in measure_all(
                 library, cells, results, share, again=again, weights=weights, isolation=isolation

@@ -26,6 +26,7 @@ from mubench.training.loop import Step
 from .identity import ModelRef
 from .library import GoldLibrary
 from .loaded import LoadedTask, load_once
+from .shipped import take_shipped
 from .train import train
 
 LABELS = 6
@@ -121,7 +122,7 @@ class TrainJob:
 def build_missing(
     library: GoldLibrary, cases: Sequence[Case], seeds: Collection[int] | None = None
 ) -> None:
-    """Trains the models that measuring these cases needs and that are not cached.
+    """Trains what measuring these cases needs, and what is neither cached nor comes with the task.
 
     What is trained is said on stderr beforehand, and how long that should take once it is timed.
 
@@ -135,6 +136,7 @@ def build_missing(
         mubench._util.workers.WorkerLost: a process that trained was killed.
     """
     loaded, task_id = library.loaded, library.loaded.task.id
+    take_shipped(library, library.needed(cases, seeds))
     missing, total = library.missing(cases, seeds), len(library.needed(cases, seeds))
     if not missing:
         say(f"{task_id}: all {total} models are cached")

@@ -54,13 +54,17 @@ MOST_RATIO = 100
 """Most times that a file in a bundle may unpack to its packed size. Weights hardly pack at all."""
 
 
-def export_bundle(library: GoldLibrary, cases: Sequence[Case], path: Path) -> int:
+def export_bundle(
+    library: GoldLibrary, cases: Sequence[Case], path: Path, *, weights: bool = True
+) -> int:
     """Writes the weights of the originals and the readouts of some cases as one file.
 
     Args:
         library: where the models are kept.
         cases: whose readouts.
         path: the file to write.
+        weights: False to leave out the weights of the originals, such as where another task that
+            shares them has a bundle.
 
     Returns:
         The size of the file in bytes.
@@ -75,7 +79,7 @@ def export_bundle(library: GoldLibrary, cases: Sequence[Case], path: Path) -> in
             f"not cached: {', '.join(ref.label for ref in absent)}; "
             f"`mubench gold build --task {loaded.task.name}` trains them"
         )
-    wanted = [(MODELS, ref.key) for ref in loaded.originals]
+    wanted = [(MODELS, ref.key) for ref in loaded.originals if weights]
     for case in cases:
         for ref in loaded.golds(case):
             library.readout(ref, case)  # makes the readout if only the weights are cached
@@ -94,12 +98,14 @@ def export_bundle(library: GoldLibrary, cases: Sequence[Case], path: Path) -> in
     return path.stat().st_size
 
 
-def import_bundle(store: Store, path: Path) -> tuple[int, int]:
+def import_bundle(store: Store, path: Path, *, replace: bool = True) -> tuple[int, int]:
     """Takes the entries of a bundle into the cache, after all of them are checked.
 
     Args:
         store: the cache.
         path: the bundle.
+        replace: True to have published models take the place of own ones, so that the scores are
+            the published ones.
 
     Returns:
         How many models and how many readouts came in.
@@ -125,10 +131,11 @@ def import_bundle(store: Store, path: Path) -> tuple[int, int]:
             checked.append((kind, key, *_checked(kind, key, files)))
         except DoesNotHold as error:
             raise DoesNotHold(f"{path}: {kind}/{key[:16]}: {error}") from None
+    kinds = []
     for kind, key, content, provenance in checked:
-        # Published golds take the place of own ones, so that the scores are the published ones.
-        store.write(kind, key, {FILES[kind]: content}, provenance, replace=True)
-    kinds = [kind for kind, *_ in checked]
+        if replace or not store.holds(kind, key):
+            store.write(kind, key, {FILES[kind]: content}, provenance, replace=replace)
+            kinds.append(kind)
     return kinds.count(MODELS), kinds.count(READOUTS)
 
 

@@ -7,6 +7,8 @@ Any package can bring tasks: TOML files in a package that an entry point of the 
 it as `<name>@<version>.toml`.
 """
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from importlib.metadata import entry_points
@@ -66,10 +68,9 @@ def task_files() -> tuple[dict[str, list[TaskFile]], list[str]]:
     """
     found: dict[str, list[TaskFile]] = {}
     broken = []
-    # An editable install can show one entry point twice.
-    for package in sorted({entry.value for entry in entry_points(group=TASKS_GROUP)}):
+    for package in _packages():
         try:
-            files = [file for file in resources.files(package).iterdir() if _is_task(file.name)]
+            files = _files(package, ".toml")
         except Exception as error:  # importing a stranger's package
             broken.append(f"tasks of {package} cannot be read: {error_line(error)}")
             continue
@@ -79,8 +80,29 @@ def task_files() -> tuple[dict[str, list[TaskFile]], list[str]]:
     return {name: found[name] for name in sorted(found)}, broken
 
 
-def _is_task(file_name: str) -> bool:
-    return file_name.endswith(".toml") and not file_name.startswith(".")
+def shipped_files(ending: str) -> Iterator[tuple[str, Traversable]]:
+    """What packages of tasks hold besides tasks; a package that cannot be looked into is left out.
+
+    Args:
+        ending: of the file names, such as `.zip`.
+
+    Yields:
+        The package and the file, in order of names.
+    """
+    for package in _packages():
+        with suppress(Exception):  # importing a stranger's package; `task_files` tells of it
+            for file in sorted(_files(package, ending), key=lambda file: file.name):
+                yield package, file
+
+
+def _packages() -> list[str]:
+    """The packages that bring tasks. An editable install can show one entry point twice."""
+    return sorted({entry.value for entry in entry_points(group=TASKS_GROUP)})
+
+
+def _files(package: str, ending: str) -> list[Traversable]:
+    files = resources.files(package).iterdir()
+    return [one for one in files if one.name.endswith(ending) and not one.name.startswith(".")]
 
 
 def installed_tasks() -> list[Task]:

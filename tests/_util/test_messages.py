@@ -2,7 +2,15 @@
 
 import pytest
 
-from mubench._util.messages import did_you_mean, duration, error_line, one_line, printable, say
+from mubench._util.messages import (
+    counted,
+    did_you_mean,
+    duration,
+    error_line,
+    one_line,
+    printable,
+    say,
+)
 
 
 def test_the_nearest_name_is_suggested_and_none_where_none_is_near():
@@ -67,3 +75,7 @@ def test_an_error_is_a_line_even_if_its_text_raises():
 
     assert error_line(ValueError("one\ntwo")) == "ValueError: one"
     assert error_line(Mute()) == "Mute: (its text cannot be told: KeyboardInterrupt)"
+
+
+def test_a_noun_follows_its_number():
+    assert [counted(number, "case") for number in (0, 1, 2)] == ["0 cases", "1 case", "2 cases"]

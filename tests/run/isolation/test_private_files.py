@@ -17,20 +17,21 @@ from mubench.run.isolation import private_files
 root = Path(sys.argv[1])
 private_files.SHARED_FOLDERS = (str(root / "shared"), str(root / "code"), str(root / "absent"))
 code = [str(root / part) for part in ("code", "shared/deep/package", "shared/one.py", "gone")]
-obstacle = private_files.make_files_private(str(root / "shared/own"), code, 1_000_000)
+own, on_gpu = str(root / "shared/own"), "gpu" in sys.argv
+obstacle = private_files.make_files_private(own, code, 1_000_000, on_gpu=on_gpu)
 if obstacle:
     print(obstacle)
     sys.exit(3)
 """
 
 
-def run_in(root, body):
+def run_in(root, body, *options):
     """Runs code whose shared folders are below a root; skips where the system allows none."""
     for folder in ("shared/deep/package", "shared/deep/other", "shared/own", "code"):
         (root / folder).mkdir(parents=True)
     for file in ("shared/deep/package/a.py", "shared/one.py", "shared/left", "code/b.py"):
         (root / file).write_text(file)
-    command = [sys.executable, "-c", SETUP + body, str(root)]
+    command = [sys.executable, "-c", SETUP + body, str(root), *options]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode == 3:
         pytest.skip(done.stdout)
@@ -73,3 +74,23 @@ except OSError as error:
 """,
     )
     assert said == [os.strerror(28).replace(" ", "-")]
+
+
+@pytest.mark.parametrize(("options", "expected"), [((), "refused"), (("gpu",), "wrote")])
+def test_with_a_gpu_a_process_can_write_of_itself_in_proc_and_of_nothing_else(
+    tmp_path, options, expected
+):
+    said = run_in(
+        tmp_path,
+        """
+for place in ("self/comm", "sys/kernel/domainname", "sysrq-trigger", "sys/vm/drop_caches"):
+    try:
+        with open(Path("/proc", place), "r+b" if place == "self/comm" else "wb", 0) as file:
+            file.write(b"mine" if place == "self/comm" else b"")
+        print("wrote")
+    except OSError:
+        print("refused")
+""",
+        *options,
+    )
+    assert said == [expected, "refused", "refused", "refused"]
