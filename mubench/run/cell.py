@@ -33,6 +33,7 @@ from mubench.method.global_state import restored
 from mubench.method.meter import Meter
 from mubench.method.operations import counted_operations
 from mubench.method.parameters import resolved_parameters
+from mubench.method.presets import changed_parameters
 from mubench.method.problem import Method, MethodInputs, Problem
 from mubench.record import metrics
 from mubench.record.flags import Flag
@@ -62,6 +63,10 @@ class Cell:
     """The method with its parameters. None: only an isolated process imports the method."""
     seed: int
     """Seed of the run."""
+    preset: str = ""
+    """Name of the instance's preset. A description has its own."""
+    tuning_epochs: float | None = None
+    """What the search for the instance's preset cost. A description has its own."""
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -70,6 +75,16 @@ class Cell:
             return self.method.parameters
         assert self.instance
         return resolved_parameters(self.instance)
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What a record says of where the parameters come from, by name."""
+        if isinstance(self.method, Described):
+            names = ("preset", "tuning_epochs", "changed")
+            return {name: getattr(self.method, name) for name in names}
+        assert self.instance
+        changed = changed_parameters(self.instance, self.parameters)
+        return {"preset": self.preset, "tuning_epochs": self.tuning_epochs, "changed": changed}
 
     @property
     def label(self) -> str:
@@ -234,6 +249,7 @@ def head_of(loaded: LoadedTask, cell: Cell, threads: int | None = None) -> Recor
         requires=tuple(sorted(method.requires)),
         control=method.control,
         parameters=cell.parameters,
+        **cell.origin,
         seed=cell.seed,
         isolated=isinstance(method, Described),
         budget=task.measure.budget,
