@@ -25,6 +25,7 @@ from .options import Refused, examples
 from .regress import regress
 from .run import run
 from .sweep import sweep
+from .tune import tune
 
 if TYPE_CHECKING:
     from mubench.task.spec import Task
@@ -101,7 +102,19 @@ def main() -> None:
     """
 
 
-for command in (run, sweep, gold, leaderboard, plot, regress, check, new_method, submit, verify):
+for command in (
+    run,
+    sweep,
+    tune,
+    gold,
+    leaderboard,
+    plot,
+    regress,
+    check,
+    new_method,
+    submit,
+    verify,
+):
     main.add_command(command)
 
 

@@ -180,7 +180,7 @@ def measure_anew(
     outcome, retrain_seconds = _run(library, cell, head, isolation)
     if outcome.printed:
         sys.stderr.write(printable(outcome.printed).removesuffix("\n") + "\n")
-    unlearned = _accept(loaded, outcome)
+    unlearned = accept(loaded, outcome)
     cost = _cost(loaded, cell.case, outcome, retrain_seconds, exclusive_device)
     flags = (
         *outcome.flags,
@@ -280,7 +280,7 @@ def _run(
     operations that the method gets.
     """
     loaded = library.loaded
-    inputs = _inputs(library, cell)
+    inputs = method_inputs(library, cell)
     with counted_operations():
         step_seconds = loaded.time_steps()
     if isinstance(cell.method, Described):
@@ -289,13 +289,14 @@ def _run(
         outcome = isolation.run(cell.method, inputs, limit)
     else:
         assert cell.instance
-        outcome = _run_here(cell.instance, inputs)
+        outcome = run_here(cell.instance, inputs)
     with counted_operations():
         step_seconds += loaded.time_steps()
     return outcome, loaded.retrain_seconds(step_seconds, cell.case)
 
 
-def _run_here(method: Method, inputs: MethodInputs) -> MethodOutcome:
+def run_here(method: Method, inputs: MethodInputs) -> MethodOutcome:
+    """Runs a method in this process; what it left, after a check as of one that came from afar."""
     meter, printed = Meter(), _Printed()
     problem = Problem(inputs, meter)
     # Because stdout is for data only, what a method prints there goes to stderr afterwards.
@@ -317,7 +318,8 @@ class _Printed(io.StringIO):
         """Does nothing, so that the text can still be read."""
 
 
-def _inputs(library: GoldLibrary, cell: Cell) -> MethodInputs:
+def method_inputs(library: GoldLibrary, cell: Cell) -> MethodInputs:
+    """All that a cell's method gets; the original must be cached."""
     loaded, requires = library.loaded, cell.method.requires
     original = loaded.original(cell.case, cell.seed)
     forget, retain = loaded.split(cell.case)
@@ -350,7 +352,7 @@ def _gold_labels(library: GoldLibrary, case: Case) -> Tensor:
     return labels.to(library.loaded.device)
 
 
-def _accept(loaded: LoadedTask, outcome: MethodOutcome) -> nn.Module | None:
+def accept(loaded: LoadedTask, outcome: MethodOutcome) -> nn.Module | None:
     """The network to be scored. None if there is none, and the outcome then says why."""
     if outcome.weights is None:
         return None
