@@ -137,8 +137,9 @@ def preset_settings(method: MethodClass, name: str) -> Mapping[str, Any]:
     Raises:
         UserError: there is no such preset, or the method has a parameter called `preset`.
     """
-    presets = presets_of(method.cls)
-    if "preset" in [one.name for one in dataclasses.fields(method.cls)]:
+    cls: Any = method.cls
+    presets = presets_of(cls)
+    if "preset" in [one.name for one in dataclasses.fields(cls)]:
         raise UserError(
             f"{method.name} has a parameter called preset, which is not to be told from a preset: "
             "rename the parameter"
@@ -200,6 +201,7 @@ def _on_top(base: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, A
     merged = dict(base)
     for name, value in settings.items():
         below = merged.get(name)
-        nested = isinstance(below, Mapping) and isinstance(value, Mapping)
-        merged[name] = _on_top(below, value) if nested else value
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            value = _on_top(below, value)
+        merged[name] = value
     return merged

@@ -39,7 +39,7 @@ DRAW = 1000
 """What is added to the number of a task's draw."""
 MOST_OF_CLASS = 0.5
 """Most of a class's held-out images that become D_t. The method gets the rest."""
-REPLAY_SHARE = 0.1
+REPLAY_SHARE = 0.05
 """Share of D that a twin sees beside D_t. On D_t alone it would forget the rest."""
 LEAST_REPLAY = 4
 """The replay is at least so many times |D_t|."""

@@ -183,7 +183,7 @@ class Search:
     def epochs_equivalent(self) -> float:
         """What the search has cost, with what was killed."""
         scores = [one for t in self._study.trials for one in t.user_attrs.get("scores", ())]
-        return self._limits.making_epochs + sum(one["epochs_equivalent"] for one in scores)
+        return self._limits.making_epochs + sum(float(s["epochs_equivalent"]) for s in scores)
 
     @property
     def best(self) -> Outcome | None:
