@@ -1,6 +1,6 @@
 """Methods whose best parameter is known, and searches without any model."""
 
-from mubench.method.search import Search
+from mubench.method.parameters import Search
 from mubench.tune.space import Searched
 from mubench.tune.trials import Score
 

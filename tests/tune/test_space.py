@@ -4,7 +4,7 @@ import pytest
 
 from mubench._util.errors import UserError
 from mubench.method.discovery import load_method
-from mubench.method.search import Search
+from mubench.method.parameters import Search
 from mubench.tune.space import Searched, nested, space_of
 from tests.helpers.methods import PLUGIN
 
