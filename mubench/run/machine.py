@@ -36,6 +36,7 @@ TAKES_PART = (
     "method/parameters.py",
     "method/problem.py",
     "method/source.py",
+    "method/trainer.py",
     "record/flags.py",
     "record/folder.py",
     "record/membership.py",
