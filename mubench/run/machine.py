@@ -61,6 +61,7 @@ TAKES_PART = (
     "task/sources.py",
     "task/spec.py",
     "training/allcnn.py",
+    "training/derivatives.py",
     "training/loop.py",
     "training/networks.py",
     "training/vit.py",
