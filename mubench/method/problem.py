@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from mubench._util.hashing import derive_seed
 from mubench.task.data import Samples
 from mubench.task.spec import DataSpec, TrainSpec
-from mubench.training import loop, networks
+from mubench.training import derivatives, loop, networks
 from mubench.training.loop import Batch, EpochLog, Loss, Pipeline
 from mubench.training.networks import Architecture
 
@@ -386,6 +386,104 @@ class Problem:
     def features(self, model: nn.Module, samples: Samples) -> Tensor:
         """Penultimate features of a model on samples, float32 (N, D), as `logits` computes them."""
         return loop.predict(model, samples, self._pipeline, networks.features)
+
+    def gradients(
+        self,
+        model: nn.Module,
+        samples: Samples,
+        *,
+        loss: Loss = loop.cross_entropy,
+        square: bool = False,
+        per_sample: bool = False,
+        batch_size: int | None = None,
+    ) -> dict[str, Tensor]:
+        """Mean gradient of a loss, or mean of its square, by name of the model's trained weights.
+
+        In float32 and eval mode, without augmentation. Weights that require no gradient are left
+        out.
+
+        Args:
+            model: whose weights the loss is derived by.
+            samples: to average over.
+            loss: a function of (logits_NK, batch), as in `fine_tune`. With `per_sample`: see
+                `sample_gradients`; the squares of several values are summed.
+            square: whether gradients are squared before they are averaged.
+            per_sample: whether each sample's gradient is squared. Otherwise: each batch's.
+            batch_size: samples per batch. None: the recipe's; per sample: as memory allows.
+        """
+        if square and per_sample:
+            each = self.sample_gradients(model, samples, loss=loss, batch_size=batch_size)
+            return derivatives.mean_squares(each, model)
+        batches = loop.batches(
+            samples,
+            self._pipeline,
+            batch_size=batch_size or self.recipe.batch_size,
+            seed=self._next_seed(),
+            augment=False,
+        )
+        return derivatives.mean_gradients(model, batches, loss=loss, square=square)
+
+    def sample_gradients(
+        self,
+        model: nn.Module,
+        samples: Samples,
+        *,
+        loss: Loss = loop.cross_entropy,
+        batch_size: int | None = None,
+    ) -> Iterator[dict[str, Tensor]]:
+        """Gradients of each sample, in the order of the samples, some samples at a time.
+
+        In float32 and eval mode, without augmentation. By name of the model's trained weights:
+        (N, *shape), or (N, M, *shape) for a loss of M values.
+
+        Args:
+            model: whose weights the loss is derived by.
+            samples: to go through.
+            loss: a function of (logits (1, K), batch of one sample). It gives one value, or (M,)
+                values with a gradient each. It runs under `torch.func.vmap`, so without `if`.
+            batch_size: samples at a time. None: as many as memory allows.
+        """
+        return derivatives.sample_gradients(
+            model, samples, self._pipeline, loss=loss, batch_size=batch_size
+        )
+
+    def attack(
+        self,
+        model: nn.Module,
+        samples: Samples,
+        *,
+        norm: Literal["linf", "l2"],
+        eps: float,
+        steps: int,
+        step_size: float | None = None,
+        targets_N: Tensor | None = None,
+    ) -> Samples:
+        """Adversarial images by projected gradient descent, from the clean images on.
+
+        In float32 and eval mode. `fine_tune` and all other helpers take such samples too.
+
+        Args:
+            model: to mislead.
+            samples: to attack.
+            norm: of `eps`: the largest change of one pixel, or the Euclidean length of all changes.
+            eps: most that an image may change; pixels are 0..255.
+            steps: of the descent.
+            step_size: length of a step in that norm. None: 2.5 eps / steps.
+            targets_N: labels to attack towards. None: away from the samples' own labels.
+
+        Returns:
+            Float pixels in 0..255, under the samples' own labels.
+        """
+        return derivatives.attack(
+            model,
+            samples,
+            self._pipeline,
+            norm=norm,
+            eps=eps,
+            steps=steps,
+            step_size=2.5 * eps / steps if step_size is None else step_size,
+            targets_N=targets_N,
+        )
 
     def report(self, name: str, values_N: Tensor) -> None:
         """Hands in one prediction per sample of D_f, which is scored against the golds later.
