@@ -17,13 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from mubench._util.hashing import derive_seed
+from mubench.record.schema import epochs_equivalent
 from mubench.task.data import Samples
 from mubench.task.spec import DataSpec, TrainSpec
 from mubench.training import derivatives, loop, networks
 from mubench.training.loop import Batch, EpochLog, Loss, Pipeline
 from mubench.training.networks import Architecture
 
-from .access import GOLD_LABELS, REPORTS
+from .access import GOLD_LABELS, GOLD_PROBABILITIES, REPORTS
 from .meter import Meter
 from .trainer import Trainer
 
@@ -94,7 +95,8 @@ class Problem:
         self._access = {name: inputs.access[name] for name in inputs.requires}
         self._num_forget = inputs.num_forget
         self._pipeline = Pipeline(inputs.data, inputs.recipe, inputs.device)
-        self._watch = (meter or Meter()).watch
+        self._meter = meter or Meter()
+        self._watch = self._meter.watch
         self._draws = 0
         original = inputs.architecture.fresh(0, inputs.device)
         original.load_state_dict(dict(inputs.original))
@@ -143,6 +145,20 @@ class Problem:
         """Bool (N,): true where most golds are right on a sample of D_f. For controls only."""
         labels: Tensor = self._get(GOLD_LABELS)
         return labels
+
+    @property
+    def gold_probabilities(self) -> Tensor:
+        """The golds' mean softmax output on D_f, float32 (N, K). For controls only."""
+        probabilities: Tensor = self._get(GOLD_PROBABILITIES)
+        return probabilities
+
+    @property
+    def samples_spent(self) -> float:
+        """Samples that the method has trained with so far; one that only passed forward is a third.
+
+        So a method can say what each of its parts costs.
+        """
+        return epochs_equivalent(self._meter.seen.forward, self._meter.seen.backward, 1)
 
     def seed_for(self, purpose: str) -> int:
         """A seed for one purpose, the same in every run with this problem's seed."""
@@ -234,7 +250,12 @@ class Problem:
         return loop.autocast(self.recipe.precision, self.device)
 
     def train_like_original(
-        self, model: nn.Module, samples: Samples, *, epochs: int | None = None
+        self,
+        model: nn.Module,
+        samples: Samples,
+        *,
+        epochs: int | None = None,
+        peak: float = 1.0,
     ) -> None:
         """Trains a model in place with the original's recipe; left in eval mode.
 
@@ -242,8 +263,12 @@ class Problem:
             model: to train.
             samples: what to train on.
             epochs: passes over the samples; the schedule is squeezed into them. None: the recipe's.
+            peak: learning rate at every step, as a multiple of the recipe's.
         """
-        recipe = self.recipe.model_copy(update={"epochs": epochs or self.recipe.epochs})
+        epochs = epochs or self.recipe.epochs
+        milestones = tuple(m * epochs / self.recipe.epochs for m in self.recipe.milestones)
+        squeezed = {"epochs": epochs, "lr": peak * self.recipe.lr, "milestones": milestones}
+        recipe = self.recipe.model_copy(update=squeezed)
         loop.fit(model, samples, recipe, self._pipeline, seed=self._next_seed())
 
     def fine_tune(

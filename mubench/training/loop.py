@@ -248,7 +248,7 @@ def learning_rate(recipe: TrainSpec, step: int, num_steps: int) -> float:
     if recipe.schedule == "cosine":
         return recipe.lr / 2 * (1 + math.cos(math.pi * step / num_steps))
     if recipe.schedule == "step":
-        epoch = step * recipe.epochs // num_steps
+        epoch = step * recipe.epochs / num_steps  # a squeezed schedule has milestones in between
         return recipe.lr * recipe.gamma ** sum(epoch >= m for m in recipe.milestones)
     initial, final = recipe.lr / 25, recipe.lr / 25e4
     peak_step = recipe.warmup * num_steps - 1

@@ -7,8 +7,9 @@ import torch
 
 from mubench import AccessError
 from mubench._util.hashing import derive_seed
-from mubench.method.access import ACCESS
+from mubench.method.access import ACCESS, GOLD_ACCESS
 from mubench.method.meter import Meter
+from mubench.training import loop
 from tests.helpers.problems import make_problem
 
 
@@ -21,8 +22,9 @@ def test_only_what_is_declared_can_be_touched(tiny, name):
 
 
 def test_controls_labels_are_not_for_the_undeclared(tiny):
-    with pytest.raises(AccessError):
-        _ = make_problem(tiny, *ACCESS).gold_labels
+    for name in GOLD_ACCESS:
+        with pytest.raises(AccessError):
+            getattr(make_problem(tiny, *ACCESS), name)
 
 
 def test_what_was_refused_is_remembered_even_where_the_method_goes_on(tiny):
@@ -222,6 +224,30 @@ def test_train_like_original_is_the_whole_recipe(tiny):
     assert meter.seen.backward == 3 * len(problem.retain)
     assert problem.correct(network, problem.retain).float().mean() > 0.8
     assert not network.training
+
+
+@pytest.mark.parametrize("schedule", ["one-cycle", "step"])
+def test_the_original_s_schedule_is_squeezed_and_scaled(tiny, monkeypatch, schedule):
+    problem = make_problem(tiny, "retain")
+    milestones = {"milestones": (4, 6)} if schedule == "step" else {}
+    whole = problem.recipe.model_copy(update={"schedule": schedule, "epochs": 8, **milestones})
+    problem.recipe, used = whole, []
+    monkeypatch.setattr(loop, "fit", lambda _, __, recipe, *___, **____: used.append(recipe))
+    problem.train_like_original(problem.original, problem.retain, epochs=1, peak=2.0)
+    (short,) = used
+    rates = [loop.learning_rate(short, step, 40) for step in range(40)]
+    assert rates == pytest.approx([2 * loop.learning_rate(whole, step, 40) for step in range(40)])
+    for name in ("optimizer", "momentum", "nesterov", "weight_decay", "batch_size", "precision"):
+        assert getattr(short, name) == getattr(whole, name)
+
+
+def test_a_method_knows_what_it_has_spent(tiny):
+    problem = make_problem(tiny, "retain")
+    n = len(problem.retain)
+    problem.logits(problem.original, problem.retain)
+    assert problem.samples_spent == pytest.approx(n / 3)
+    problem.fine_tune(problem.original, problem.retain, epochs=2, lr=1e-3)
+    assert problem.samples_spent == pytest.approx(2 * n + n / 3)
 
 
 def test_reports_are_checked(tiny):
