@@ -54,7 +54,7 @@ class GoldGuess:
         temperature = _temperature(logits_MK, labels_M) if kappa else 1.0
         right_M = (logits_MK / temperature - shift_K).argmax(1).eq(labels_M).float()
         accuracy_K = right_M.mean().repeat(problem.num_classes)
-        for label in labels_M.unique():
+        for label in torch.unique(labels_M):
             accuracy_K[label] = right_M[labels_M == label].mean()
         return cls(temperature, shift_K, accuracy_K.where(is_left_K, 0.0))
 

@@ -69,7 +69,7 @@ class Looks:
         names: tuple[Feature, ...],
         samples: Samples,
         member: nn.Module,
-        others: Mapping[str, nn.Module],
+        others: Mapping[Feature, nn.Module],
         bank: Samples,
     ) -> Tensor:
         """The features of samples, (N, F), in the order of `names`.

@@ -37,6 +37,7 @@ class Parameter:
     type: str  # such as `float > 0`
     default: Any
     meaning: str  # the comment behind the field; empty if there is none
+    search: Search | None = None  # where `mubench tune` looks for its best value, if anywhere
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
@@ -203,8 +204,19 @@ def describe_parameters(cls: type[Any], group: str = "") -> list[Parameter]:
         if dataclasses.is_dataclass(field.type) and isinstance(field.type, type):
             described += describe_parameters(field.type, f"{name}.")
         else:
-            described.append(Parameter(name, _type_name(field.type), field.default, meaning))
+            search = _search(field.type)
+            type_name = _type_name(field.type)
+            described.append(Parameter(name, type_name, field.default, meaning, search))
     return described
+
+
+def _search(annotation: Any) -> Search | None:
+    """Where to look for the best value, also of a type such as `Annotated[...] | None`."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        found = [one for one in annotation.__metadata__ if isinstance(one, Search)]
+        return found[0] if found else None
+    inner = map(_search, typing.get_args(annotation))
+    return next((search for search in inner if search), None)
 
 
 def _type_name(annotation: Any) -> str:

@@ -42,6 +42,8 @@ class Search:
         if self.choices:
             if bounds != (None, None, None) or self.log:
                 return "give a range or choices, not both"
+            if not all(isinstance(one, bool | int | float | str) for one in self.choices):
+                return "choices are numbers, texts, True or False"
             return "choices need at least two values" if len(self.choices) == 1 else None
         if self.low is None or self.high is None:
             return "give low and high, or choices"

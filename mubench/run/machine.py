@@ -34,6 +34,7 @@ TAKES_PART = (
     "method/meter.py",
     "method/operations.py",
     "method/parameters.py",
+    "method/presets.py",
     "method/problem.py",
     "method/search.py",
     "method/source.py",

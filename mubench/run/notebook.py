@@ -14,8 +14,8 @@ from mubench._util.errors import UserError
 from mubench.gold.build import build_missing
 from mubench.gold.library import GoldLibrary
 from mubench.gold.loaded import LoadedTask
-from mubench.method.discovery import MethodInfo, is_built_in, load_method, method_of
-from mubench.method.parameters import configure, resolved_parameters
+from mubench.method.discovery import is_built_in, load_method, method_of
+from mubench.method.presets import choose, configure_choice
 from mubench.method.problem import Method
 from mubench.record.folder import ResultsFolder
 from mubench.record.schema import Record
@@ -35,6 +35,7 @@ def measure(
     cases: str | Sequence[str] = "first",
     seeds: Sequence[int] = (0,),
     settings: Mapping[str, Any] | None = None,
+    preset: str = "",
     results: str | Path = "results",
     device: str = "auto",
     isolate: bool | None = None,
@@ -51,6 +52,8 @@ def measure(
         cases: ids such as `cat-100`; "first" or "all".
         seeds: seeds of the method, each measured on every case.
         settings: parameters of a method that is given by name, other than their defaults.
+        preset: name of a preset of such a method, or the path of a preset file; the settings go on
+            top.
         results: folder of records.
         device: `cpu`, `cuda`, `cuda:1`; `auto` takes a GPU if there is one.
         isolate: True to run the method in a process of its own, False in this one. None: in its
@@ -69,25 +72,32 @@ def measure(
     folder = Path(results).absolute()
     spec = load_task(task) if isinstance(task, str) else task
     if not isinstance(method, str):
-        if settings or isolate:
-            option = "settings" if settings else "isolate"
+        given = {"settings": settings, "preset": preset, "isolate": isolate}
+        if option := next((name for name, value in given.items() if value), None):
             raise UserError(f"{option} needs a method that is given by name, not an instance")
-        return _measure(method_of(method), method, None, spec, cases, seeds, folder, device, again)
+        own = {"method": method_of(method), "instance": method}
+        return _measure(own, None, spec, cases, seeds, folder, device, again)
+    choice = choose(preset, settings or {})
     if isolate is None:
         isolate = not is_built_in(method)
     if not isolate:
         found = load_method(method)
-        instance = configure(found, settings or {})
-        resolved_parameters(instance)  # refuses what no record can hold, before a training
-        return _measure(found, instance, None, spec, cases, seeds, folder, device, again)
+        one = configure_choice(found, choice)
+        own = {
+            "method": found,
+            "instance": one.instance,
+            "preset": one.preset,
+            "tuning_epochs": one.tuning_epochs,
+        }
+        return _measure(own, None, spec, cases, seeds, folder, device, again)
     with Isolation([folder]) as isolation:
-        (described,) = isolation.describe(method, [dict(settings or {})])
-        return _measure(described, None, isolation, spec, cases, seeds, folder, device, again)
+        (described,) = isolation.describe(method, [choice])
+        own = {"method": described, "instance": None}
+        return _measure(own, isolation, spec, cases, seeds, folder, device, again)
 
 
 def _measure(
-    method: MethodInfo,
-    instance: Method | None,
+    own: Mapping[str, Any],
     isolation: Isolation | None,
     task: Task,
     cases: str | Sequence[str],
@@ -101,7 +111,7 @@ def _measure(
     build_missing(library, chosen, seeds)
     results = ResultsFolder(folder)
     records = []
-    cells = [Cell(case, method, instance, seed) for case in chosen for seed in seeds]
+    cells = [Cell(case=case, seed=seed, **own) for case in chosen for seed in seeds]
     with tqdm(cells, unit="cell", dynamic_ncols=True) as bar:
         for one in bar:
             bar.set_description(one.label)

@@ -27,6 +27,7 @@ def test_a_search_reads_as_text(search, text):
         ({"low": 1, "high": 2, "log": True, "step": 1}, "without log"),
         ({"low": 0, "high": 1, "choices": (1, 2)}, "not both"),
         ({"choices": ("a",)}, "at least two"),
+        ({"choices": (None, 1)}, "numbers, texts"),
     ],
 )
 def test_a_search_that_is_none_says_why(given, complaint):
