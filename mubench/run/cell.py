@@ -27,7 +27,7 @@ from mubench._util.hashing import derive_seed
 from mubench._util.messages import printable
 from mubench.gold.library import GoldLibrary
 from mubench.gold.loaded import LoadedTask
-from mubench.method.access import GOLD_LABELS
+from mubench.method.access import GOLD_LABELS, GOLD_PROBABILITIES
 from mubench.method.discovery import MethodInfo
 from mubench.method.global_state import restored
 from mubench.method.meter import Meter
@@ -330,6 +330,8 @@ def method_inputs(library: GoldLibrary, cell: Cell) -> MethodInputs:
         access["training_log"] = deepcopy(library.training_log(original))
     if GOLD_LABELS in requires:
         access[GOLD_LABELS] = _gold_labels(library, cell.case)
+    if GOLD_PROBABILITIES in requires:
+        access[GOLD_PROBABILITIES] = _gold_probabilities(library, cell.case)
     return MethodInputs(
         original=library.model(original).state_dict(),
         access={name: access[name] for name in requires},
@@ -350,6 +352,12 @@ def _gold_labels(library: GoldLibrary, case: Case) -> Tensor:
     right_GN = np.stack([gold.readout.forget_right_N for gold in library.readouts(case)])
     labels = torch.from_numpy(right_GN).float().mean(0).gt(0.5)
     return labels.to(library.loaded.device)
+
+
+def _gold_probabilities(library: GoldLibrary, case: Case) -> Tensor:
+    """Float32 (N, K): the golds' mean softmax output on a sample of D_f."""
+    probs_GNK = np.stack([gold.readout.forget_probs_NK for gold in library.readouts(case)])
+    return torch.from_numpy(probs_GNK.mean(0)).float().to(library.loaded.device)
 
 
 def accept(loaded: LoadedTask, outcome: MethodOutcome) -> nn.Module | None:
