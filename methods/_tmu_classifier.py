@@ -1,4 +1,4 @@
-"""The classifier of TMU (arXiv:2408.11433, section 4.4) and the scaling of what it reads.
+"""What TMU makes of its features: its classifier (arXiv:2408.11433, section 4.4), or a rank sum.
 
 Suffixes: N samples of the twin problem, M of D_f, F features.
 """
@@ -21,6 +21,14 @@ def robust_scale(value_NF: Tensor, like_NF: Tensor) -> Tensor:
     clipped_NF = like_NF.clamp(low_F, high_F)
     std_F = clipped_NF.std(0, correction=0).clamp_min(1e-6)
     return (value_NF.clamp(low_F, high_F) - clipped_NF.mean(0)) / std_F
+
+
+def scaled(
+    twin_NF: Tensor, forget_MF: Tensor, scale: Literal["each", "twin"]
+) -> tuple[Tensor, Tensor]:
+    """Features of the twin problem and of D_f, each scaled within itself or both as the twin's."""
+    like_NF = forget_MF if scale == "each" else twin_NF
+    return robust_scale(twin_NF, twin_NF), robust_scale(forget_MF, like_NF)
 
 
 def classify(
@@ -63,9 +71,10 @@ def classify(
     return easy_M.to(forget_MF.device)
 
 
-def prior_matched(score_M: Tensor, easy_N: Tensor) -> Tensor:
-    """Bool (M,): the hardest of D_f by score, in the proportion in which D_t is hard."""
-    hard_rate = 1 - easy_N.float().mean().item()
-    is_hard_M = torch.zeros_like(score_M, dtype=torch.bool)
-    is_hard_M[score_M.argsort(stable=True)[: round(hard_rate * len(score_M))]] = True
-    return is_hard_M
+def rank_sum(forget_MF: Tensor) -> Tensor:
+    """Easiness of D_f without anything learned, (M,) in 0..1: one less the mean rank of features.
+
+    Every feature is known to grow with how hard a sample is.
+    """
+    rank_MF = forget_MF.argsort(dim=0, stable=True).argsort(dim=0)
+    return 1 - rank_MF.float().mean(1) / len(forget_MF)

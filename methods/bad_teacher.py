@@ -5,15 +5,16 @@ original. The authors' code averages the divergence over classes too and leaves 
 to chance; here it is summed over classes, both teachers are in eval and the student in train mode.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from annotated_types import Ge, Gt, Interval
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mubench import Batch, Problem
+from mubench import Batch, Problem, Search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,12 +22,18 @@ class BadTeacher:
     """Distil D_f from an untrained network, D_r from the original (arXiv:2205.08096)."""
 
     requires: ClassVar[frozenset[str]] = frozenset({"forget", "retain"})
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {"epochs": 1, "lr": 1e-4, "batch_size": 256, "retain_share": 0.3},
+    }
 
-    epochs: Annotated[int, Ge(1)] = 1  # passes over D_f and the share of D_r; the paper's
-    lr: Annotated[float, Gt(0)] = 1e-4  # step size of Adam
+    epochs: Annotated[int, Ge(1), Search(1, 5)] = 1  # passes over D_f and the share of D_r; the
+    # paper's
+    lr: Annotated[float, Gt(0), Search(1e-5, 1e-2, log=True)] = 1e-4  # step size of Adam
     batch_size: Annotated[int, Ge(2)] = 256  # the authors' code
     retain_share: Annotated[float, Interval(gt=0, le=1)] = 0.3  # of D_r that the student sees
-    temperature: Annotated[float, Gt(0)] = 1.0  # T of teachers and student
+    temperature: Annotated[float, Gt(0), Search(0.5, 4, log=True)] = (
+        1.0  # T of teachers and student
+    )
 
     def unlearn(self, problem: Problem) -> nn.Module:
         """Returns the student."""

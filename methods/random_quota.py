@@ -5,38 +5,46 @@ many of D_f at random gets as near to the gold's accuracy as a method can that r
 only the samples are the wrong ones. What a method gains over this control, it knows about samples.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
+from annotated_types import Ge
 from torch import nn
 
 from mubench import Problem
 
-from ._relabel import LAST_STEP, LastStep, is_gone
+from ._last_step import LAST_STEP, PAPER_STEP, LastStep
+from ._quota import KAPPA, GoldGuess
+from ._restart import OFF, RESTART, Restart
 
 
 @dataclass(frozen=True, kw_only=True)
 class RandomQuota:
-    """Mark as many of D_f as held-out accuracy suggests, at random, then TMU's last step."""
+    """TMU with marks at random: as many in each class as a gold should get wrong."""
 
     requires: ClassVar[frozenset[str]] = frozenset({"forget", "retain", "holdout"})
     control: ClassVar[bool] = True
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        # The control of TMU as published: M_o's held-out accuracy, and TMU's published last step.
+        "paper": {"kappa": 0.0, "restart": OFF, "last_step": PAPER_STEP},
+    }
 
-    last_step: LastStep = LAST_STEP  # exactly TMU's: see `tmu`
+    kappa: Annotated[float, Ge(0)] = KAPPA  # exactly TMU's: see `tmu`
+    restart: Restart = RESTART  # exactly TMU's
+    last_step: LastStep = LAST_STEP  # exactly TMU's
 
     def unlearn(self, problem: Problem) -> nn.Module:
-        """Returns M_o, revised for (1 - a_k) n_f random samples of each class k of D_f."""
-        labels_N, holdout = problem.forget.labels, problem.holdout
-        correct_M = problem.correct(problem.original, holdout)
-        is_hard_N = is_gone(problem)
-        shuffled_N = torch.randperm(len(labels_N), generator=problem.generator("quota"))
-        shuffled_N = shuffled_N.to(problem.device)
-        for label in torch.unique(labels_N[~is_hard_N]):
-            in_class_M = holdout.labels == label
-            # a_k; a class that the holdout lacks: the accuracy on all of it
-            accuracy = correct_M[in_class_M if in_class_M.any() else slice(None)].float().mean()
-            members = shuffled_N[labels_N[shuffled_N] == label]
-            is_hard_N[members[: round((1 - accuracy.item()) * len(members))]] = True
+        """Returns M_o, restarted and revised for (1 - a_k) n_f random samples of each class k."""
+        labels_N = problem.forget.labels
+        rate_N = 1 - GoldGuess.of(problem, self.kappa).accuracy_K[labels_N].double()
+        order = torch.randperm(len(labels_N), generator=problem.generator("quota"))
+        order = order.to(problem.device)
+        order = order[labels_N[order].argsort(stable=True)]  # class by class, at random within each
+        reached_N = (rate_N[order].cumsum(0) + 0.5).floor()
+        is_hard_N = torch.zeros_like(labels_N, dtype=torch.bool)
+        is_hard_N[order] = reached_N.diff(prepend=reached_N.new_zeros(1)) > 0
         problem.report("easy", ~is_hard_N)
-        return self.last_step.apply(problem, problem.original, is_hard_N)
+        start, logits_NK = self.restart.begin(problem)
+        return self.last_step.apply(problem, start, is_hard_N, logits_NK)

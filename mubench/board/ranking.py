@@ -37,6 +37,7 @@ from mubench._util.statistics import MeanInterval, mean_intervals
 from mubench.record.check import Checked
 from mubench.record.flags import Flag
 from mubench.record.measures import MEASURES
+from mubench.record.schema import dotted
 from mubench.task.spec import Task
 
 from .hypotheses import SIGNIFICANCE
@@ -199,49 +200,78 @@ def build(checked: Sequence[Checked], tasks: Iterable[Task]) -> list[TaskBoard]:
 
 
 def _labels(checked: Sequence[Checked]) -> list[str]:
-    """The label of each record's entry: the method's name, or that with unusual parameters.
+    """The label of each record's entry.
 
-    Because a record does not say which parameters are defaults, the usual set of parameters is the
-    one with the most records. Of sets with equally many, the one that was measured first is usual.
+    It is `method (preset)` if the parameters are those of a preset. The bare name belongs to the
+    defaults. Other parameters stand behind the name, as far as they differ from the defaults.
+
+    Older records do not say what the defaults are. There the usual set of parameters takes their
+    place: the one with the most records. Of sets with equally many, the one that was measured
+    first is usual.
     """
-    counts: Counter[tuple[str, str]] = Counter()
-    first: dict[tuple[str, str], tuple[str, str]] = {}
-    parameters: dict[tuple[str, str], dict[str, Any]] = {}
+    by_identity: dict[tuple[str, str], list[Checked]] = defaultdict(list)
     identities = [(one.record.method, digest(one.record.parameters)) for one in checked]
     for one, identity in zip(checked, identities, strict=True):
-        if identity not in counts:
-            parameters[identity] = _flat(one.record.parameters)
-        counts[identity] += 1
-        started = (one.record.started_at, one.file)
-        first[identity] = min(first.get(identity, started), started)
-    labels = {}
-    usual: dict[str, tuple[str, str]] = {}
-    for identity in sorted(counts, key=lambda i: (-counts[i], first[i])):
-        method = identity[0]
-        base, own = parameters[usual.setdefault(method, identity)], parameters[identity]
-        changed = [
-            f"{name}={own.get(name, 'unset')}"
+        by_identity[identity].append(one)
+    names, usual = {}, {}
+    for identity, own in by_identity.items():
+        if any(one.record.changed == () for one in own):
+            usual[identity[0]] = own[0].record.parameters
+    for identity in sorted(
+        by_identity, key=lambda i: (-len(by_identity[i]), _first(by_identity[i]))
+    ):
+        own = by_identity[identity]
+        parameters = own[0].record.parameters
+        base = usual.setdefault(identity[0], parameters) if _is_old(own) else {}
+        names[identity] = _name(own, base)
+    # Two presets of one name can meet on a task: the later one is told by its parameters' id.
+    labels: dict[tuple[str, tuple[str, str]], str] = {}
+    taken: set[tuple[str, str]] = set()
+    places = {
+        (one.record.task, identity): (one.record.started_at, one.file)
+        for one, identity in zip(checked, identities, strict=True)
+    }
+    for task, identity in sorted(places, key=places.__getitem__):
+        name = names[identity]
+        if (task, name) in taken:
+            name = f"{name} {identity[1][:8]}"
+        taken.add((task, name))
+        labels[task, identity] = name
+    return [
+        labels[one.record.task, identity] for one, identity in zip(checked, identities, strict=True)
+    ]
+
+
+def _first(records: Sequence[Checked]) -> tuple[str, str]:
+    return min((one.record.started_at, one.file) for one in records)
+
+
+def _is_old(records: Sequence[Checked]) -> bool:
+    """True if no record says which of its parameters are not at their defaults."""
+    return all(one.record.changed is None for one in records)
+
+
+def _name(records: Sequence[Checked], usual: Mapping[str, Any]) -> str:
+    """The name of an entry, not yet told from entries of the same name.
+
+    Args:
+        records: all of one method with one set of parameters.
+        usual: the parameters that old records are compared with.
+    """
+    method, own = records[0].record.method, dotted(records[0].record.parameters)
+    if preset := max(one.record.preset for one in records):
+        return f"{method} ({preset})"
+    if _is_old(records):
+        base = dotted(usual)
+        names = [
+            name
             for name in sorted(base.keys() | own.keys())
             if own.get(name, "unset") != base.get(name, "unset")
         ]
-        labels[identity] = f"{method} ({', '.join(changed)})" if changed else method
-    return [labels[identity] for identity in identities]
-
-
-def _flat(parameters: Mapping[str, Any], group: str = "") -> dict[str, Any]:
-    """Nested parameters under dotted names.
-
-    Args:
-        parameters: as a record has them.
-        group: the dotted name before each parameter's own, with a dot at its end.
-    """
-    flat: dict[str, Any] = {}
-    for name, value in parameters.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{group}{name}.")
-        else:
-            flat[group + name] = value
-    return flat
+    else:
+        names = sorted({n for one in records for n in one.record.changed or ()})
+    changed = [f"{name}={own.get(name, 'unset')}" for name in names]
+    return f"{method} ({', '.join(changed)})" if changed else method
 
 
 def _nothing(checked: Sequence[Checked]) -> dict[tuple[str, str, int], Mapping[str, float]]:
@@ -329,6 +359,8 @@ def _entry(task: Task, label: str, records: Sequence[Checked], means: pd.DataFra
         for flag, count in entry.flags.items()
         if flag != Flag.OVER_BUDGET
     ]
+    if cost := max((one.record.tuning_epochs or 0.0 for one in records), default=0.0):
+        notes.append(f"tuned without golds for {cost:.0f} epochs-equivalent")
     if exposed := sum(not one.record.isolated for one in records):
         notes.append(f"not isolated in {exposed} of {len(records)} runs")
     if len(sources := {one.record.source_sha256 for one in records}) > 1:

@@ -7,7 +7,7 @@ import click
 
 from mubench._util.messages import say
 
-from .options import examples, usage_errors
+from .options import PRESET, examples, usage_errors
 
 
 @click.command(
@@ -35,12 +35,14 @@ def new_method(name: str, parent: Path) -> None:
     epilog=examples("mubench check tmu", "mubench check ./mine.py:Mine"),
 )
 @click.argument("reference", metavar="METHOD")
-def check(reference: str) -> None:
+@PRESET
+def check(reference: str, preset: str) -> None:
     """Tries a method on a small problem from all sides; each failure says what to change."""
     with usage_errors():
         from mubench.method.checks.checks import run_checks
+        from mubench.method.presets import choose
 
-        results = list(run_checks(reference))
+        results = list(run_checks(reference, choice=choose(preset, {})))
     unreached = [result for result in results if result.status == "unreached"]
     for result in results:
         if result in unreached:

@@ -12,7 +12,7 @@ from mubench._util.errors import UserError
 from mubench._util.messages import say
 
 from .loading import build_missing, load, open_task
-from .options import DEVICE, SETTINGS, TASK, examples, usage_errors
+from .options import DEVICE, PRESET, SETTINGS, TASK, examples, usage_errors
 
 if TYPE_CHECKING:
     from mubench.record.check import Checked
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 )
 @click.argument("reference", metavar="METHOD")
 @TASK
+@PRESET
 @SETTINGS
 @click.option("--results", type=click.Path(file_okay=False, path_type=Path),
               default=Path("results"), show_default=True, help="Folder of records.")  # fmt: skip
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 def submit(
     reference: str,
     task_name: str,
+    preset: str,
     settings: tuple[str, ...],
     results: Path,
     to: Path,
@@ -50,9 +52,10 @@ def submit(
     with usage_errors():
         from mubench.gate.submit import submit
         from mubench.method.parameters import parse_settings
+        from mubench.method.presets import choose
         from mubench.task.installed import load_task
 
-        chosen = parse_settings(settings)
+        chosen = choose(preset, parse_settings(settings))
         written = submit(reference, chosen, load_task(task_name), results, to, requirement)
     for path in written:
         click.echo(path)

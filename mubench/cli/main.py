@@ -20,11 +20,11 @@ from mubench._util.messages import did_you_mean, say
 from .author import check, new_method
 from .entries import submit, verify
 from .golds import gold
-from .leaderboard import leaderboard, plot
+from .leaderboard import leaderboard, plot, regress
 from .options import Refused, examples
-from .regress import regress
 from .run import run
 from .sweep import sweep
+from .tune import tune
 
 if TYPE_CHECKING:
     from mubench.task.spec import Task
@@ -101,7 +101,19 @@ def main() -> None:
     """
 
 
-for command in (run, sweep, gold, leaderboard, plot, regress, check, new_method, submit, verify):
+for command in (
+    run,
+    sweep,
+    tune,
+    gold,
+    leaderboard,
+    plot,
+    regress,
+    check,
+    new_method,
+    submit,
+    verify,
+):
     main.add_command(command)
 
 
@@ -206,8 +218,11 @@ def _show_method(reference: str) -> None:
     from mubench._util.tables import plain
     from mubench.method.discovery import load_method
     from mubench.method.parameters import describe_parameters
+    from mubench.method.presets import presets_of
+    from mubench.record.schema import dotted
 
     method = load_method(reference)
+    presets = presets_of(method.cls)
     where = (
         f"{method.distribution} {method.distribution_version}"
         if method.distribution
@@ -217,7 +232,13 @@ def _show_method(reference: str) -> None:
     click.echo((inspect.getdoc(method.cls) or "no description") + "\n")
     click.echo(f"access: {', '.join(sorted(method.requires))}")
     click.echo(f"ranked: {'no, a control' if method.control else 'yes'}\n")
-    rows = [[p.name, p.type, p.default, p.meaning] for p in describe_parameters(method.cls)]
+    described = describe_parameters(method.cls)
+    rows = [[p.name, p.type, p.default, p.meaning] for p in described]
     headers = ["parameter", "type", "default", "meaning"]
     widths = [None, 26, None, 70]
     click.echo(plain(rows, headers, widths=widths) if rows else "no parameters")
+    for name, settings in presets.items():
+        rows = [[parameter, value] for parameter, value in dotted(settings).items()]
+        click.echo(f"\n{plain(rows, [f'--preset {name}', 'value'], widths=[None, 70])}")
+    if searched := [[p.name, str(p.search)] for p in described if p.search]:
+        click.echo(f"\n{plain(searched, ['mubench tune', 'looks in'])}")

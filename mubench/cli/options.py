@@ -20,6 +20,10 @@ SETTINGS = click.option(
     "-s", "--set", "settings", multiple=True, metavar="NAME=VALUE",
     help="A parameter of the method; repeatable. `mubench show METHOD` lists them.",
 )  # fmt: skip
+PRESET = click.option(
+    "--preset", default="", metavar="NAME|FILE",
+    help="Parameters under a name, such as paper, or a file of `mubench tune`; --set goes on top.",
+)  # fmt: skip
 OUT = click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("results"),
     show_default=True, help="Folder of records.",

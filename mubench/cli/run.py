@@ -12,7 +12,7 @@ import click
 from mubench._util.messages import counted, say
 
 from .loading import build_missing, chosen_cases, load
-from .options import CASE, DEVICE, OUT, SETTINGS, TASK, examples, usage_errors
+from .options import CASE, DEVICE, OUT, PRESET, SETTINGS, TASK, examples, usage_errors
 from .run_table import print_records
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ NOT_ISOLATED = (
         "mubench run --method tmu --task cifar10-subset",
         "mubench run --method ./mine.py:Mine --task digits-subset --set lr=0.05 --seed 0 --seed 1",
         "mubench run --method finetune --task cifar10-subset --cases all --format csv",
+        "mubench run --method tmu --task cifar10-subset --preset paper",
     )
 )
 @click.option(
@@ -43,6 +44,7 @@ NOT_ISOLATED = (
               show_default=True, help="Which cases if no --case is given.")  # fmt: skip
 @click.option("--seed", "seeds", type=click.IntRange(0), multiple=True, default=(0,),
               show_default=True, help="Of the method; repeatable.")  # fmt: skip
+@PRESET
 @SETTINGS
 @click.option("--format", "output", type=click.Choice(["table", "json", "csv"]), default="table",
               show_default=True, help="json: one record per line.")  # fmt: skip
@@ -65,6 +67,7 @@ def run(
     case_ids: tuple[str, ...],
     which_cases: str,
     seeds: tuple[int, ...],
+    preset: str,
     settings: tuple[str, ...],
     output: str,
     wide: bool,
@@ -83,22 +86,27 @@ def run(
     """
     with usage_errors():
         from mubench.method.discovery import is_built_in, load_method
-        from mubench.method.parameters import configure, parse_settings, resolved_parameters
+        from mubench.method.parameters import parse_settings
+        from mubench.method.presets import choose, configure_choice
         from mubench.run.isolation.host import Isolation
 
-        parameters = parse_settings(settings)
+        choice = choose(preset, parse_settings(settings))
         isolation: Isolation | None = None
         method: MethodInfo
         if isolate is False and not is_built_in(reference):
             say(NOT_ISOLATED)
         if not is_built_in(reference) if isolate is None else isolate:
             isolation = click.get_current_context().with_resource(Isolation([out]))
-            (method,) = isolation.describe(reference, [parameters])
-            instance = None
+            (method,) = isolation.describe(reference, [choice])
+            own: dict[str, Any] = {"instance": None}
         else:
-            found = load_method(reference)
-            method, instance = found, configure(found, parameters)
-            resolved_parameters(instance)  # refuses what no record can hold, before a training
+            method = found = load_method(reference)
+            one = configure_choice(found, choice)
+            own = {
+                "instance": one.instance,
+                "preset": one.preset,
+                "tuning_epochs": one.tuning_epochs,
+            }
     library = load(task_name, device)
     loaded = library.loaded
     cases = chosen_cases(loaded, case_ids)
@@ -117,7 +125,7 @@ def run(
         return save_weights.absolute() / loaded.task.name / name
 
     results = ResultsFolder(out)
-    cells = [Cell(case, method, instance, seed) for case in cases for seed in seeds]
+    cells = [Cell(case=case, method=method, seed=seed, **own) for case in cases for seed in seeds]
     done: dict[Cell, Measurement] = {}
     with usage_errors():
         share = Share.of(loaded.device, cells, threads, workers)

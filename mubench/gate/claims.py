@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from mubench._util.errors import DoesNotHold
 from mubench.method.access import ACCESS
 from mubench.method.discovery import SLUG, available_methods
+from mubench.method.presets import TUNED
 from mubench.method.source import source_sha
 from mubench.record.flags import Flag
 from mubench.record.folder import (
@@ -20,7 +21,7 @@ from mubench.record.folder import (
     SOURCE,
     read_file,
 )  # fmt: skip
-from mubench.record.schema import Record
+from mubench.record.schema import Record, dotted
 
 DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 """What the name of a distribution looks like."""
@@ -83,6 +84,10 @@ def check_words(record: Record) -> Iterator[str]:
     for name, text in words.items():
         if not PLAIN.fullmatch(text):
             yield f"its {name} is not plain text that a page can show: {text[:50]!r}"
+    if unknown := sorted(set(record.changed or ()) - set(dotted(record.parameters))):
+        yield f"it says that {unknown[0][:50]!r} is changed, which is no parameter of it"
+    if (record.preset == TUNED) != (record.tuning_epochs is not None):
+        yield "its preset is tuned and nobody says what that cost, or the other way round"
     version = record.distribution_version
     if version is not None and not VERSION.fullmatch(version):
         yield f"{version[:50]!r} is no version of a distribution"

@@ -11,7 +11,7 @@ from mubench._util.errors import UserError
 from mubench._util.files import write_atomic
 from mubench._util.messages import say
 from mubench.method.discovery import MethodClass, load_method
-from mubench.method.parameters import configure, resolved_parameters
+from mubench.method.presets import Choice, configure_choice
 from mubench.record.folder import GOLDS, OURS, REQUIREMENTS, SOURCE, ResultsFolder, read_record
 from mubench.record.schema import Record
 from mubench.task.spec import Task
@@ -21,7 +21,7 @@ from .entry import review
 
 def submit(
     reference: str,
-    settings: Mapping[str, Any],
+    choice: Choice,
     task: Task,
     results: Path,
     to: Path,
@@ -31,7 +31,7 @@ def submit(
 
     Args:
         reference: the method, named as for its runs.
-        settings: parameters other than the defaults, as for its runs.
+        choice: its preset and its parameters, as for its runs.
         task: the task on which the method was measured.
         results: the folder of the method's records.
         to: the folder of results to which the entry is added; made if it does not exist.
@@ -45,7 +45,7 @@ def submit(
         UserError: the entry is not complete, does not hold, or others cannot get its code.
     """
     method = load_method(reference)
-    parameters = resolved_parameters(configure(method, settings))
+    parameters = configure_choice(method, choice).parameters
     measured = ResultsFolder(results)
     records = _records(reference, method, parameters, task, measured)
     code = _code(reference, method, requirement)
@@ -87,7 +87,9 @@ def _records(
     records = [record for record in found if record.parameters == parameters]
     run = f"`mubench run --method {reference} --task {task.name} --cases all`"
     if not records:
-        others = f" ({len(found)} with other parameters: --set as for the run)" * bool(found)
+        others = f" ({len(found)} with other parameters: --preset and --set as for the run)" * bool(
+            found
+        )
         raise UserError(f"{folder} has no such records{others}; {run} makes them")
     if stale := [record.case for record in records if record.code != method.code]:
         raise UserError(

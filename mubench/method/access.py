@@ -4,8 +4,13 @@ ACCESS = frozenset({"forget", "retain", "holdout", "training_log"})
 """What a method may declare in `requires`."""
 
 GOLD_LABELS = "gold_labels"
-"""Access for controls only: a method that declares it is never ranked."""
+"""Access to which samples of D_f the golds get right."""
 
+GOLD_PROBABILITIES = "gold_probabilities"
+"""Access to what the golds give out on D_f."""
+
+GOLD_ACCESS = frozenset({GOLD_LABELS, GOLD_PROBABILITIES})
+"""Access for controls only: a method that declares any of it is never ranked."""
 
 REPORTS = ("easy", "easy_score")
 """What a method may report about each sample of D_f."""

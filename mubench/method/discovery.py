@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from mubench._util.errors import UserError
 from mubench._util.messages import did_you_mean, error_line
 
-from .access import ACCESS, GOLD_LABELS
+from .access import ACCESS, GOLD_ACCESS
 from .source import HARNESS, source_files, source_sha
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class MethodClass(MethodInfo):
             distribution_version=version,
             source_sha256=source_sha(files),
             requires=method.requires,
-            control=GOLD_LABELS in method.requires or bool(getattr(method, "control", False)),
+            control=bool(GOLD_ACCESS & method.requires or getattr(method, "control", False)),
         )
 
 
@@ -235,7 +235,7 @@ def _checked(cls: Any, reference: str) -> "type[Method]":
     elif not isinstance(requires, frozenset):
         complaint = 'declares no access: requires: ClassVar[frozenset[str]] = frozenset({"forget"})'
     else:
-        known = ACCESS | {GOLD_LABELS}
+        known = ACCESS | GOLD_ACCESS
         for name in sorted(requires - known, key=repr):
             complaint = f"requires unknown access {name!r}{did_you_mean(str(name), known)}"
     if complaint:

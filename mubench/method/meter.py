@@ -79,8 +79,9 @@ class Meter:
             samples = _num_samples(layer, output)
             seen.forward += samples
 
-            def count_backward(_: Tensor) -> None:
-                seen.backward += samples
+            def count_backward(gradient: Tensor) -> None:
+                # Several backward passes at once hide in the gradient of a `vmap`.
+                seen.backward += max(samples, _num_samples(layer, gradient))
 
             if output.requires_grad:
                 output.register_hook(count_backward)  # type: ignore[no-untyped-call]

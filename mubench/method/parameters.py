@@ -1,7 +1,10 @@
 """The parameters of a method: read from text, checked, and described.
 
 *Settings* are the values that a user gives, by name. *Parameters* are the values of all fields of a
-method, defaults included.
+method, defaults included. A field may declare where its best value is looked for:
+
+    lr: Annotated[float, Gt(0), Search(1e-4, 1e-1, log=True)] = 0.01
+    loss: Annotated[Literal["ce", "kl"], Search(choices=("ce", "kl"))] = "ce"
 """
 
 import dataclasses
@@ -29,6 +32,52 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Search:
+    """Where `mubench tune` looks for a parameter's best value: a range, or some choices."""
+
+    low: float | None = None
+    """Least value."""
+    high: float | None = None
+    """Greatest value."""
+    log: bool = False
+    """True if values are drawn evenly in their logarithm."""
+    step: float | None = None
+    """Distance of neighbouring values. None: any value of the range."""
+    choices: tuple[Any, ...] = ()
+    """The values, instead of a range."""
+
+    def __post_init__(self) -> None:
+        if complaint := self._complaint():
+            raise UserError(f"{self!r}: {complaint}")
+
+    def __str__(self) -> str:
+        """The search as `mubench show` prints it, such as `0.0001 to 0.1, log`."""
+        if self.choices:
+            return ", ".join(map(str, self.choices))
+        step = f", step {self.step:g}" if self.step is not None else ""
+        return f"{self.low:g} to {self.high:g}{', log' * self.log}{step}"
+
+    def _complaint(self) -> str | None:
+        """What is wrong with the range, or None."""
+        bounds = (self.low, self.high, self.step)
+        if self.choices:
+            if bounds != (None, None, None) or self.log:
+                return "give a range or choices, not both"
+            if not all(isinstance(one, bool | int | float | str) for one in self.choices):
+                return "choices are numbers, texts, True or False"
+            return "choices need at least two values" if len(self.choices) == 1 else None
+        if self.low is None or self.high is None:
+            return "give low and high, or choices"
+        if not self.low < self.high:
+            return "low must be below high"
+        if self.log and not self.low > 0:
+            return "a logarithmic range needs low above zero"
+        if self.step is not None and (self.log or not 0 < self.step <= self.high - self.low):
+            return "step must be above zero, within the range, and without log"
+        return None
+
+
+@dataclass(frozen=True)
 class Parameter:
     """One parameter of a method, as `mubench show` prints it."""
 
@@ -36,6 +85,7 @@ class Parameter:
     type: str  # such as `float > 0`
     default: Any
     meaning: str  # the comment behind the field; empty if there is none
+    search: Search | None = None  # where `mubench tune` looks for its best value, if anywhere
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
@@ -202,15 +252,27 @@ def describe_parameters(cls: type[Any], group: str = "") -> list[Parameter]:
         if dataclasses.is_dataclass(field.type) and isinstance(field.type, type):
             described += describe_parameters(field.type, f"{name}.")
         else:
-            described.append(Parameter(name, _type_name(field.type), field.default, meaning))
+            search = _search(field.type)
+            type_name = _type_name(field.type)
+            described.append(Parameter(name, type_name, field.default, meaning, search))
     return described
+
+
+def _search(annotation: Any) -> Search | None:
+    """Where to look for the best value, also of a type such as `Annotated[...] | None`."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        found = [one for one in annotation.__metadata__ if isinstance(one, Search)]
+        return found[0] if found else None
+    inner = map(_search, typing.get_args(annotation))
+    return next((search for search in inner if search), None)
 
 
 def _type_name(annotation: Any) -> str:
     """A type as readable text: `float > 0`, `'mlp' | 'logistic'`, `int >= 1 | None`."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
-        return " ".join([_type_name(arguments[0]), *(_bound(bound) for bound in arguments[1:])])
+        bounds = [_bound(bound) for bound in arguments[1:] if not isinstance(bound, Search)]
+        return " ".join([_type_name(arguments[0]), *bounds])
     if origin is typing.Literal:
         return " | ".join(map(repr, arguments))
     if origin in (typing.Union, types.UnionType):

@@ -17,14 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from mubench._util.hashing import derive_seed
+from mubench.record.schema import epochs_equivalent
 from mubench.task.data import Samples
 from mubench.task.spec import DataSpec, TrainSpec
-from mubench.training import loop, networks
+from mubench.training import derivatives, loop, networks
 from mubench.training.loop import Batch, EpochLog, Loss, Pipeline
 from mubench.training.networks import Architecture
 
-from .access import GOLD_LABELS, REPORTS
+from .access import GOLD_LABELS, GOLD_PROBABILITIES, REPORTS
 from .meter import Meter
+from .trainer import Trainer
 
 
 class AccessError(RuntimeError):
@@ -93,7 +95,8 @@ class Problem:
         self._access = {name: inputs.access[name] for name in inputs.requires}
         self._num_forget = inputs.num_forget
         self._pipeline = Pipeline(inputs.data, inputs.recipe, inputs.device)
-        self._watch = (meter or Meter()).watch
+        self._meter = meter or Meter()
+        self._watch = self._meter.watch
         self._draws = 0
         original = inputs.architecture.fresh(0, inputs.device)
         original.load_state_dict(dict(inputs.original))
@@ -142,6 +145,20 @@ class Problem:
         """Bool (N,): true where most golds are right on a sample of D_f. For controls only."""
         labels: Tensor = self._get(GOLD_LABELS)
         return labels
+
+    @property
+    def gold_probabilities(self) -> Tensor:
+        """The golds' mean softmax output on D_f, float32 (N, K). For controls only."""
+        probabilities: Tensor = self._get(GOLD_PROBABILITIES)
+        return probabilities
+
+    @property
+    def samples_spent(self) -> float:
+        """Samples that the method has trained with so far; one that only passed forward is a third.
+
+        So a method can say what each of its parts costs.
+        """
+        return epochs_equivalent(self._meter.seen.forward, self._meter.seen.backward, 1)
 
     def seed_for(self, purpose: str) -> int:
         """A seed for one purpose, the same in every run with this problem's seed."""
@@ -233,7 +250,12 @@ class Problem:
         return loop.autocast(self.recipe.precision, self.device)
 
     def train_like_original(
-        self, model: nn.Module, samples: Samples, *, epochs: int | None = None
+        self,
+        model: nn.Module,
+        samples: Samples,
+        *,
+        epochs: int | None = None,
+        peak: float = 1.0,
     ) -> None:
         """Trains a model in place with the original's recipe; left in eval mode.
 
@@ -241,8 +263,12 @@ class Problem:
             model: to train.
             samples: what to train on.
             epochs: passes over the samples; the schedule is squeezed into them. None: the recipe's.
+            peak: learning rate at every step, as a multiple of the recipe's.
         """
-        recipe = self.recipe.model_copy(update={"epochs": epochs or self.recipe.epochs})
+        epochs = epochs or self.recipe.epochs
+        milestones = tuple(m * epochs / self.recipe.epochs for m in self.recipe.milestones)
+        squeezed = {"epochs": epochs, "lr": peak * self.recipe.lr, "milestones": milestones}
+        recipe = self.recipe.model_copy(update=squeezed)
         loop.fit(model, samples, recipe, self._pipeline, seed=self._next_seed())
 
     def fine_tune(
@@ -258,45 +284,121 @@ class Problem:
         batch_size: int | None = None,
         loss: Loss = loop.cross_entropy,
         stop: Callable[[], bool] | None = None,
+        after_step: Callable[[], bool | None] | None = None,
+        freeze_batch_norm: bool = False,
+        schedule: Literal["constant", "one-cycle", "cosine"] = "constant",
+        warmup: float = 0.2,
+        max_norm: float | None = None,
     ) -> None:
-        """Trains a model in place at a constant rate, with the recipe's precision and augmentation.
+        """Trains a model in place, with the recipe's precision and augmentation.
 
         Args:
-            model: to train; left in eval mode.
+            model: to train; left in eval mode. Parameters that require no gradient stay as they
+                are.
             samples: what to train on.
             epochs: passes over the samples.
-            lr: step size.
+            lr: step size; under a schedule the largest.
             optimizer: kind of optimiser.
             momentum: of SGD; AdamW has none.
             weight_decay: of either optimiser.
             batch_size: samples per batch. None: the recipe's.
             loss: a function of (logits_NK, batch); `batch.index_N` are positions in `samples`.
             stop: a function that is asked after each epoch; True ends the training.
+            after_step: a function that is called after each step, and may change weights; True ends
+                the training there.
+            freeze_batch_norm: True has batch norm use its running statistics and leave them as they
+                are; on few samples of one class they would become that class's.
+            schedule: how the rate goes over the steps of this call: it stays; it rises to `lr` and
+                falls to nothing; or it falls from `lr` to nothing along a cosine.
+            warmup: of `one-cycle`: fraction of the steps during which the rate rises.
+            max_norm: most that the norm of a gradient may be; a longer one is scaled down.
 
         Raises:
             mubench.Diverged: the loss is not finite any more.
         """
-        recipe = self.recipe.model_copy(
-            update={
-                "epochs": epochs,
-                "lr": lr,
-                "schedule": "constant",
-                "optimizer": optimizer,
-                "momentum": momentum,
-                "nesterov": False,
-                "weight_decay": weight_decay,
-                "batch_size": batch_size or self.recipe.batch_size,
-            }
-        )
         loop.fit(
             model,
             samples,
-            recipe,
+            self._fine_tuning(
+                epochs=epochs,
+                lr=lr,
+                schedule=schedule,
+                warmup=warmup,
+                optimizer=optimizer,
+                momentum=momentum,
+                weight_decay=weight_decay,
+                batch_size=batch_size or self.recipe.batch_size,
+            ),
             self._pipeline,
             seed=self._next_seed(),
             loss=loss,
             on_epoch=(lambda _: stop()) if stop else None,
+            after_step=after_step,
+            freeze_batch_norm=freeze_batch_norm,
+            max_norm=max_norm,
         )
+
+    def trainer(
+        self,
+        model: nn.Module,
+        *,
+        lr: float,
+        optimizer: Literal["sgd", "adamw"] = "sgd",
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        batch_size: int | None = None,
+        freeze_batch_norm: bool = False,
+        max_norm: float | None = None,
+    ) -> Trainer:
+        """A trainer for passes that take turns, such as over D_f and over D_r.
+
+        Unlike with calls of `fine_tune`, the optimiser's momentum lasts from pass to pass.
+
+        Args:
+            model: to train. Parameters that require no gradient now stay as they are.
+            lr: step size, which can be set between passes.
+            optimizer: kind of optimiser.
+            momentum: of SGD; AdamW has none.
+            weight_decay: of either optimiser.
+            batch_size: samples per batch. None: the recipe's.
+            freeze_batch_norm: as in `fine_tune`.
+            max_norm: as in `fine_tune`.
+        """
+        recipe = self._fine_tuning(
+            epochs=1,
+            lr=lr,
+            optimizer=optimizer,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            batch_size=batch_size or self.recipe.batch_size,
+        )
+        return Trainer(
+            model,
+            recipe,
+            self._pipeline,
+            self._next_seed,
+            freeze_batch_norm=freeze_batch_norm,
+            max_norm=max_norm,
+        )
+
+    def _fine_tuning(self, **changes: Any) -> TrainSpec:
+        """The recipe of a training that is not the original's, with its precision."""
+        constant = {"schedule": "constant", "nesterov": False, "milestones": ()}
+        return self.recipe.model_copy(update=constant | changes)
+
+    def stages(self, model: nn.Module) -> list[nn.Module]:
+        """The blocks of a network from input to output, the head last.
+
+        A ResNet has a stem, four stages and a head; `allcnn` a block per convolution and a head;
+        `vit` an embedding, its blocks and a head.
+
+        Args:
+            model: any network of the problem.
+
+        Returns:
+            Blocks whose parameters are the network's own.
+        """
+        return networks.stages(model)
 
     def logits(self, model: nn.Module, samples: Samples) -> Tensor:
         """Logits of a model on samples, float32 (N, K), in eval mode, without gradients."""
@@ -309,6 +411,104 @@ class Problem:
     def features(self, model: nn.Module, samples: Samples) -> Tensor:
         """Penultimate features of a model on samples, float32 (N, D), as `logits` computes them."""
         return loop.predict(model, samples, self._pipeline, networks.features)
+
+    def gradients(
+        self,
+        model: nn.Module,
+        samples: Samples,
+        *,
+        loss: Loss = loop.cross_entropy,
+        square: bool = False,
+        per_sample: bool = False,
+        batch_size: int | None = None,
+    ) -> dict[str, Tensor]:
+        """Mean gradient of a loss, or mean of its square, by name of the model's trained weights.
+
+        In float32 and eval mode, without augmentation. Weights that require no gradient are left
+        out.
+
+        Args:
+            model: whose weights the loss is derived by.
+            samples: to average over.
+            loss: a function of (logits_NK, batch), as in `fine_tune`. With `per_sample`: see
+                `sample_gradients`; the squares of several values are summed.
+            square: whether gradients are squared before they are averaged.
+            per_sample: whether each sample's gradient is squared. Otherwise: each batch's.
+            batch_size: samples per batch. None: the recipe's; per sample: as memory allows.
+        """
+        if square and per_sample:
+            each = self.sample_gradients(model, samples, loss=loss, batch_size=batch_size)
+            return derivatives.mean_squares(each, model)
+        batches = loop.batches(
+            samples,
+            self._pipeline,
+            batch_size=batch_size or self.recipe.batch_size,
+            seed=self._next_seed(),
+            augment=False,
+        )
+        return derivatives.mean_gradients(model, batches, loss=loss, square=square)
+
+    def sample_gradients(
+        self,
+        model: nn.Module,
+        samples: Samples,
+        *,
+        loss: Loss = loop.cross_entropy,
+        batch_size: int | None = None,
+    ) -> Iterator[dict[str, Tensor]]:
+        """Gradients of each sample, in the order of the samples, some samples at a time.
+
+        In float32 and eval mode, without augmentation. By name of the model's trained weights:
+        (N, *shape), or (N, M, *shape) for a loss of M values.
+
+        Args:
+            model: whose weights the loss is derived by.
+            samples: to go through.
+            loss: a function of (logits (1, K), batch of one sample). It gives one value, or (M,)
+                values with a gradient each. It runs under `torch.func.vmap`, so without `if`.
+            batch_size: samples at a time. None: as many as memory allows.
+        """
+        return derivatives.sample_gradients(
+            model, samples, self._pipeline, loss=loss, batch_size=batch_size
+        )
+
+    def attack(
+        self,
+        model: nn.Module,
+        samples: Samples,
+        *,
+        norm: Literal["linf", "l2"],
+        eps: float,
+        steps: int,
+        step_size: float | None = None,
+        targets_N: Tensor | None = None,
+    ) -> Samples:
+        """Adversarial images by projected gradient descent, from the clean images on.
+
+        In float32 and eval mode. `fine_tune` and all other helpers take such samples too.
+
+        Args:
+            model: to mislead.
+            samples: to attack.
+            norm: of `eps`: the largest change of one pixel, or the Euclidean length of all changes.
+            eps: most that an image may change; pixels are 0..255.
+            steps: of the descent.
+            step_size: length of a step in that norm. None: 2.5 eps / steps.
+            targets_N: labels to attack towards. None: away from the samples' own labels.
+
+        Returns:
+            Float pixels in 0..255, under the samples' own labels.
+        """
+        return derivatives.attack(
+            model,
+            samples,
+            self._pipeline,
+            norm=norm,
+            eps=eps,
+            steps=steps,
+            step_size=2.5 * eps / steps if step_size is None else step_size,
+            targets_N=targets_N,
+        )
 
     def report(self, name: str, values_N: Tensor) -> None:
         """Hands in one prediction per sample of D_f, which is scored against the golds later.

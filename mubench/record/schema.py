@@ -5,10 +5,11 @@ says what came of it. Two measurements are the same when their heads are equal, 
 the head is part of that identity.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Le
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from mubench._util.hashing import digest
 from mubench._util.messages import one_line
@@ -34,6 +35,25 @@ def _with_digest(parameters: dict[str, Any]) -> dict[str, Any]:
     digest(parameters)
     return parameters
 
+
+def dotted(parameters: Mapping[str, Any], group: str = "") -> dict[str, Any]:
+    """Nested parameters under dotted names.
+
+    Args:
+        parameters: as a record has them.
+        group: the dotted name before each parameter's own, with a dot at its end.
+    """
+    flat: dict[str, Any] = {}
+    for name, value in parameters.items():
+        if isinstance(value, Mapping):
+            flat |= dotted(value, f"{group}{name}.")
+        else:
+            flat[group + name] = value
+    return flat
+
+
+PresetName = Annotated[str, Field(pattern=r"^([a-z][a-z0-9]*(-[a-z0-9]+)*)?$", max_length=40)]
+"""Name of a preset, such as `paper`. Empty: none."""
 
 UNSEEN_SHARE = 0.2
 """Share of a cost that only operations show, from which a record is flagged."""
@@ -229,6 +249,13 @@ class RecordHead(_Part):
     """True for a control, which is listed and never ranked."""
     parameters: Annotated[dict[str, Any], AfterValidator(_with_digest)]
     """All parameters of the method, defaults included."""
+    preset: PresetName = ""
+    """Name of the preset that the parameters are of. Empty: they are of none, or of the defaults,
+    or the record is older than this field."""
+    tuning_epochs: Annotated[float, Ge(0), Le(1e9)] | None = None
+    """What the search for a tuned preset cost, in epochs-equivalent. None: nothing was tuned."""
+    changed: tuple[str, ...] | None = None
+    """Dotted names of the parameters that are not at their defaults. None in older records."""
     seed: int
     """Seed of the run."""
     isolated: bool = False

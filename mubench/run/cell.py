@@ -27,12 +27,13 @@ from mubench._util.hashing import derive_seed
 from mubench._util.messages import printable
 from mubench.gold.library import GoldLibrary
 from mubench.gold.loaded import LoadedTask
-from mubench.method.access import GOLD_LABELS
+from mubench.method.access import GOLD_LABELS, GOLD_PROBABILITIES
 from mubench.method.discovery import MethodInfo
 from mubench.method.global_state import restored
 from mubench.method.meter import Meter
 from mubench.method.operations import counted_operations
 from mubench.method.parameters import resolved_parameters
+from mubench.method.presets import changed_parameters
 from mubench.method.problem import Method, MethodInputs, Problem
 from mubench.record import metrics
 from mubench.record.flags import Flag
@@ -62,6 +63,10 @@ class Cell:
     """The method with its parameters. None: only an isolated process imports the method."""
     seed: int
     """Seed of the run."""
+    preset: str = ""
+    """Name of the instance's preset. A description has its own."""
+    tuning_epochs: float | None = None
+    """What the search for the instance's preset cost. A description has its own."""
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -70,6 +75,16 @@ class Cell:
             return self.method.parameters
         assert self.instance
         return resolved_parameters(self.instance)
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What a record says of where the parameters come from, by name."""
+        if isinstance(self.method, Described):
+            names = ("preset", "tuning_epochs", "changed")
+            return {name: getattr(self.method, name) for name in names}
+        assert self.instance
+        changed = changed_parameters(self.instance, self.parameters)
+        return {"preset": self.preset, "tuning_epochs": self.tuning_epochs, "changed": changed}
 
     @property
     def label(self) -> str:
@@ -174,7 +189,7 @@ def measure_anew(
     outcome, retrain_seconds = _run(library, cell, head, isolation)
     if outcome.printed:
         sys.stderr.write(printable(outcome.printed).removesuffix("\n") + "\n")
-    unlearned = _accept(loaded, outcome)
+    unlearned = accept(loaded, outcome)
     cost = _cost(loaded, cell.case, outcome, retrain_seconds, exclusive_device)
     flags = (
         *outcome.flags,
@@ -243,6 +258,7 @@ def head_of(loaded: LoadedTask, cell: Cell, threads: int | None = None) -> Recor
         requires=tuple(sorted(method.requires)),
         control=method.control,
         parameters=cell.parameters,
+        **cell.origin,
         seed=cell.seed,
         isolated=isinstance(method, Described),
         budget=task.measure.budget,
@@ -273,7 +289,7 @@ def _run(
     operations that the method gets.
     """
     loaded = library.loaded
-    inputs = _inputs(library, cell)
+    inputs = method_inputs(library, cell)
     with counted_operations():
         step_seconds = loaded.time_steps()
     if isinstance(cell.method, Described):
@@ -282,13 +298,14 @@ def _run(
         outcome = isolation.run(cell.method, inputs, limit)
     else:
         assert cell.instance
-        outcome = _run_here(cell.instance, inputs)
+        outcome = run_here(cell.instance, inputs)
     with counted_operations():
         step_seconds += loaded.time_steps()
     return outcome, loaded.retrain_seconds(step_seconds, cell.case)
 
 
-def _run_here(method: Method, inputs: MethodInputs) -> MethodOutcome:
+def run_here(method: Method, inputs: MethodInputs) -> MethodOutcome:
+    """Runs a method in this process; what it left, after a check as of one that came from afar."""
     meter, printed = Meter(), _Printed()
     problem = Problem(inputs, meter)
     # Because stdout is for data only, what a method prints there goes to stderr afterwards.
@@ -310,7 +327,8 @@ class _Printed(io.StringIO):
         """Does nothing, so that the text can still be read."""
 
 
-def _inputs(library: GoldLibrary, cell: Cell) -> MethodInputs:
+def method_inputs(library: GoldLibrary, cell: Cell) -> MethodInputs:
+    """All that a cell's method gets; the original must be cached."""
     loaded, requires = library.loaded, cell.method.requires
     original = loaded.original(cell.case, cell.seed)
     forget, retain = loaded.split(cell.case)
@@ -321,6 +339,8 @@ def _inputs(library: GoldLibrary, cell: Cell) -> MethodInputs:
         access["training_log"] = deepcopy(library.training_log(original))
     if GOLD_LABELS in requires:
         access[GOLD_LABELS] = _gold_labels(library, cell.case)
+    if GOLD_PROBABILITIES in requires:
+        access[GOLD_PROBABILITIES] = _gold_probabilities(library, cell.case)
     return MethodInputs(
         original=library.model(original).state_dict(),
         access={name: access[name] for name in requires},
@@ -343,7 +363,13 @@ def _gold_labels(library: GoldLibrary, case: Case) -> Tensor:
     return labels.to(library.loaded.device)
 
 
-def _accept(loaded: LoadedTask, outcome: MethodOutcome) -> nn.Module | None:
+def _gold_probabilities(library: GoldLibrary, case: Case) -> Tensor:
+    """Float32 (N, K): the golds' mean softmax output on a sample of D_f."""
+    probs_GNK = np.stack([gold.readout.forget_probs_NK for gold in library.readouts(case)])
+    return torch.from_numpy(probs_GNK.mean(0)).float().to(library.loaded.device)
+
+
+def accept(loaded: LoadedTask, outcome: MethodOutcome) -> nn.Module | None:
     """The network to be scored. None if there is none, and the outcome then says why."""
     if outcome.weights is None:
         return None

@@ -15,8 +15,8 @@ from mubench._util.errors import UserError
 from mubench.gold.build import build_missing
 from mubench.gold.library import GoldLibrary
 from mubench.gold.loaded import LoadedTask
-from mubench.method.discovery import MethodInfo, is_built_in, load_method, method_of
-from mubench.method.parameters import configure, resolved_parameters
+from mubench.method.discovery import is_built_in, load_method, method_of
+from mubench.method.presets import choose, configure_choice
 from mubench.method.problem import Method
 from mubench.record.folder import ResultsFolder
 from mubench.record.schema import Record
@@ -36,6 +36,7 @@ def measure(
     cases: str | Sequence[str] = "first",
     seeds: Sequence[int] = (0,),
     settings: Mapping[str, Any] | None = None,
+    preset: str = "",
     results: str | Path = "results",
     device: str = "auto",
     isolate: bool | None = None,
@@ -54,6 +55,8 @@ def measure(
         cases: ids such as `cat-100`; "first" or "all".
         seeds: seeds of the method, each measured on every case.
         settings: parameters of a method that is given by name, other than their defaults.
+        preset: name of a preset of such a method, or the path of a preset file; the settings go on
+            top.
         results: folder of records.
         device: `cpu`, `cuda`, `cuda:1`; `auto` takes a GPU if there is one.
         isolate: True to run the method in a process of its own, False in this one. None: in its
@@ -74,39 +77,42 @@ def measure(
     folder = ResultsFolder(Path(results))
     spec = load_task(task) if isinstance(task, str) else task
     isolation: Isolation | None = None
-    found: MethodInfo
+    own: dict[str, Any]
     if not isinstance(method, str):
-        if settings or isolate:
-            option = "settings" if settings else "isolate"
+        given = {"settings": settings, "preset": preset, "isolate": isolate}
+        if option := next((name for name, value in given.items() if value), None):
             raise UserError(f"{option} needs a method that is given by name, not an instance")
-        found, instance = method_of(method), method
+        own = {"method": method_of(method), "instance": method}
     elif not is_built_in(method) if isolate is None else isolate:
         isolation = Isolation([folder.root])
     else:
         found = load_method(method)
-        instance = configure(found, settings or {})
-        resolved_parameters(instance)  # refuses what no record can hold, before a training
+        one = configure_choice(found, choose(preset, settings or {}))
+        own = {
+            "method": found,
+            "instance": one.instance,
+            "preset": one.preset,
+            "tuning_epochs": one.tuning_epochs,
+        }
     with isolation or nullcontext():
         if isolation:
-            (found,) = isolation.describe(str(method), [dict(settings or {})])
+            choice = choose(preset, settings or {})
+            (described,) = isolation.describe(str(method), [choice])
+            own = {"method": described, "instance": None}
         library = GoldLibrary(LoadedTask(spec, pick_device(device)), Store())
         chosen = _cases(library.loaded, cases)
         build_missing(library, chosen, seeds)
-        cells = [
-            Cell(case, found, None if isolation else instance, seed)
-            for case in chosen
-            for seed in seeds
-        ]
+        cells = [Cell(case=case, seed=seed, **own) for case in chosen for seed in seeds]
         share = Share.of(library.loaded.device, cells, threads, workers)
         done = measure_all(library, cells, folder, share, again=again, isolation=isolation)
         records = {}
         with tqdm(total=len(cells), unit="cell", dynamic_ncols=True) as bar:
             for cell, measured in done:
                 folder.write_note(measured.record, measured.trace)
-                records[id(cell)] = measured.record
+                records[cell] = measured.record
                 bar.set_description(cell.label)
                 bar.update()
-    return [records[id(cell)] for cell in cells]
+    return [records[cell] for cell in cells]
 
 
 def _cases(loaded: LoadedTask, cases: str | Sequence[str]) -> Sequence[Case]:

@@ -22,6 +22,7 @@ from mubench._util.errors import UserError
 from mubench._util.hashing import digest
 from mubench.gold.library import GoldLibrary
 from mubench.method.discovery import slug
+from mubench.method.presets import Choice
 from mubench.record.check import Checked
 from mubench.record.folder import MOST_TEXT_BYTES, SOURCE, ResultsFolder, read_file
 from mubench.record.readout import Arrays, read_arrays
@@ -135,7 +136,7 @@ def measure_published(
         UserError: the method that was measured is not here.
     """
     reference = _reference(published, record, to.root)
-    (method,) = isolation.describe(reference, [record.parameters])
+    (method,) = isolation.describe(reference, [Choice(record.parameters)])
     _check_code(record, method)
     cell = Cell(library.loaded.case(record.case), method, None, record.seed)
     return measure(library, cell, to, again=True, isolation=isolation).record

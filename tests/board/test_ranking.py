@@ -171,3 +171,18 @@ def test_values_of_cases_are_grouped_by_size(tmp_path):
     grouped = board.by_size(values)
     assert grouped == {20: [1.0, 3.0], 40: [2.0]}
     assert list(grouped) == [20, 40]
+
+
+def test_a_bare_name_belongs_to_the_defaults_and_presets_are_named(wide):
+    changed = {"changed": ("lr",)}
+    wide.add_entry("a", seeds=(0, 1), parameters={"lr": 3}, **changed)  # the most records
+    wide.add_entry("a", parameters={"lr": 1}, changed=())
+    wide.add_entry("a", parameters={"lr": 2}, preset="paper", **changed)
+    tuned = {"preset": "tuned", "tuning_epochs": 12.0, **changed}
+    wide.add_entry("a", parameters={"lr": 4}, **tuned)
+    wide.add_entry("a", parameters={"lr": 5}, **tuned)
+    wide.add_entry("a", parameters={"lr": 6})  # an older record
+    found = entries(wide)
+    (other,) = {label for label in found if label.startswith("a (tuned) ")}
+    assert set(found) == {"a", "a (lr=3)", "a (paper)", "a (tuned)", "a (lr=6)", other}
+    assert "tuned without golds for 12 epochs-equivalent" in found["a (tuned)"].notes

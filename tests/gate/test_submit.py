@@ -8,6 +8,7 @@ import pytest
 
 from mubench._util.errors import UserError
 from mubench.gate.submit import submit
+from mubench.method.presets import Choice
 from mubench.record.folder import ResultsFolder, read_record
 from mubench.task.installed import load_task
 from tests.helpers.entries import HOME
@@ -17,7 +18,7 @@ FILE_OF_METHOD = "./gentle_ascent.py:GentleAscent"
 
 
 def submitted(results, to, reference=FILE_OF_METHOD):
-    return submit(reference, {}, load_task("small"), results, to)
+    return submit(reference, Choice(), load_task("small"), results, to)
 
 
 def test_what_is_written_is_told(entry, tmp_path):

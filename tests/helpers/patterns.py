@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import torch
-from mubench_methods.tmu import TMU  # noqa: TID251 - of the tests of built-in methods only
+from mubench_methods import _last_step, _restart, _tmu_twin, tmu  # noqa: TID251 - as they only
 from torch import nn
 
 from mubench.method.problem import Problem
@@ -21,7 +21,15 @@ RECIPE = TrainSpec(
 )
 PIPELINE = Pipeline(DATA, RECIPE, CPU)
 
-QUICK_TMU = TMU(replay_share=0.2, twin_pool=2, twin_epochs=2)
+QUICK_TMU = tmu.TMU()
+LEARNED_TMU = tmu.TMU(
+    restart=_restart.Restart(erase=False, epochs=0),
+    features=("nf", "af", "cf"),
+    classifier="mlp",
+    quota="twin",
+    twin=_tmu_twin.Twin(replay_share=0.2, pool=2, epochs=2),
+    last_step=_last_step.LastStep(targets="uniform", retain_share=0.2),
+)
 
 
 ARCHITECTURE = Architecture(
@@ -61,7 +69,7 @@ class Patterns:
         return TRAIN[case], data.split(TRAIN, case)[1]
 
 
-ALL = {"forget", "retain", "holdout", "gold_labels"}
+ALL = {"forget", "retain", "holdout", "gold_labels", "gold_probabilities"}
 
 
 def accuracy(problem: Problem, model: nn.Module, samples: Samples) -> float:

@@ -24,6 +24,7 @@ def make_inputs(loaded, *requires, library=None, seed=0, case=None, **access) ->
         "holdout": loaded.holdout,
         "training_log": library.training_log(library.loaded.originals[0]) if library else (),
         "gold_labels": torch.arange(len(forget)) % 4 != 0,
+        "gold_probabilities": torch.eye(loaded.architecture.num_classes)[forget.labels],
     } | access
     original = (
         library.model(library.loaded.originals[0])

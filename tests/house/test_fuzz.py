@@ -9,6 +9,7 @@ import copy
 import json
 import math
 import zipfile
+from dataclasses import asdict
 from datetime import date
 
 import pytest
@@ -148,16 +149,18 @@ def test_grids(effort, tiny):
             raise UserError(f"unknown task {name!r}")
         return tiny
 
-    def describe(name, choices=({},)):
+    def describe(name, choices):
         try:
-            json.dumps(choices, allow_nan=False)  # as it goes to another process
+            json.dumps(
+                [asdict(one) for one in choices], allow_nan=False
+            )  # as it goes to another process
         except ValueError as error:
             raise UserError(str(error)) from None
         return [
             Described(
                 name=name, distribution="x", distribution_version="1", source_sha256="0" * 64,
-                requires=frozenset(), control=False, reference=name, settings=choice,
-                parameters=dict(choice),
+                requires=frozenset(), control=False, reference=name, choice=choice,
+                parameters=dict(choice.settings),
             )
             for choice in choices
         ]  # fmt: skip

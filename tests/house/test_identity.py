@@ -46,7 +46,8 @@ HEAD = RecordHead(
 )  # fmt: skip
 
 OTHER = {"parameters": {"lr": 0.2}, "versions": {}, "requires": (), "control": True,
-         "isolated": True, "budget": 0.6, "seed": 1, "original_seed": 1, "threads": 2}  # fmt: skip
+         "isolated": True, "budget": 0.6, "seed": 1, "original_seed": 1, "threads": 2,
+         "changed": ("lr",), "tuning_epochs": 1.0}  # fmt: skip
 
 
 @pytest.mark.parametrize("field", sorted(set(RecordHead.model_fields) - {"schema_version"}))

@@ -6,7 +6,7 @@ from copy import deepcopy
 import pytest
 import torch
 from torch import nn
-from torch.func import functional_call, grad, jvp, stack_module_state, vjp, vmap
+from torch.func import functional_call, grad, jacrev, jvp, stack_module_state, vjp, vmap
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
@@ -84,6 +84,23 @@ def vector_jacobian(model):
     pull(torch.ones(N, K))
 
 
+def all_outputs_at_once(model):
+    weights_of = weights(model)
+    jacrev(lambda w: functional_call(model, w, (IMAGES,)).sum(0))(weights_of)
+
+
+def outputs_of_each_sample(model):
+    def outputs(w, image):
+        return functional_call(model, w, (image[None],))[0]
+
+    vmap(jacrev(outputs), (None, 0))(weights(model), IMAGES)
+
+
+def batched_gradients(model):
+    out_K = model(IMAGES).sum(0)
+    torch.autograd.grad(out_K, list(model.parameters()), torch.eye(K), is_grads_batched=True)
+
+
 def checkpointed(model):
     checkpoint(model, IMAGES, use_reentrant=False).sum().backward()
 
@@ -104,6 +121,8 @@ WATCHED = {
     outputs_sample_by_sample: (1, 0),
     three_models_at_once: (3, 0),
     vector_jacobian: (1, 1),
+    all_outputs_at_once: (1, K),
+    outputs_of_each_sample: (1, K),
     checkpointed: (2, 1),
     checkpointed_reentrant: (2, 1),
 }
@@ -189,6 +208,11 @@ def test_what_passes_the_networks_by_is_counted_from_operations(work):
     reading, _ = measured(work)
     assert (reading.samples.forward, reading.samples.backward) == (N, N)
     assert reading.unseen == reading.samples
+
+
+def test_backward_passes_at_once_outside_of_functions_are_counted_from_operations():
+    reading, _ = measured(batched_gradients)
+    assert (reading.samples.forward, reading.samples.backward) == (N, K * N)
 
 
 @pytest.mark.slow

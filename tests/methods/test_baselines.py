@@ -7,15 +7,28 @@ import torch
 from mubench_methods.bad_teacher import BadTeacher
 from mubench_methods.finetune import FineTune
 from mubench_methods.neggrad import NegGrad
+from mubench_methods.neggrad_quota import NegGradQuota
 from mubench_methods.oracle import Oracle
+from mubench_methods.oracle_soft import OracleSoft
 from mubench_methods.original import Original
 from mubench_methods.random_label import RandomLabel
 from mubench_methods.random_quota import RandomQuota
 from mubench_methods.retrain import Retrain
 from torch.nn import functional as F
 
+from mubench.method.discovery import available_methods, load_method
+from mubench.method.parameters import configure, resolved_parameters
 from mubench.method.problem import AccessError
-from tests.helpers.patterns import CLASSES, QUICK_TMU, TEST, TRAIN, accuracy, build, weights
+from tests.helpers.patterns import (
+    CLASSES,
+    LEARNED_TMU,
+    QUICK_TMU,
+    TEST,
+    TRAIN,
+    accuracy,
+    build,
+    weights,
+)
 
 METHODS = [
     Original(),
@@ -25,8 +38,11 @@ METHODS = [
     RandomLabel(),
     BadTeacher(),
     QUICK_TMU,
+    LEARNED_TMU,
     RandomQuota(),
     Oracle(),
+    OracleSoft(),
+    NegGradQuota(),
 ]
 
 
@@ -60,6 +76,55 @@ def test_every_kind_of_forget_set(make, method, kind):
     assert weights(unlearned).isfinite().all()
 
 
+def configured(name, preset, **settings):
+    method = load_method(name)
+    given = method.cls.presets[preset] if preset else {}
+    return configure(method, {**given, **settings})
+
+
+@pytest.mark.parametrize("name", sorted(available_methods()))
+def test_presets_are_settings_that_the_method_takes(name):
+    for preset in getattr(load_method(name).cls, "presets", {}):
+        configured(name, preset)
+
+
+def test_presets_of_the_papers():
+    """Each value by name, as the paper has it: a default may change, and the preset must not."""
+    paper = {name: resolved_parameters(configured(name, "paper")) for name in PAPER}
+    for name, expected in PAPER.items():
+        for parameter, value in expected.items():
+            group, _, inner = parameter.rpartition(".")
+            given = paper[name][group][inner] if group else paper[name][parameter]
+            assert given == value, (name, parameter)
+
+
+PAPER = {
+    "finetune": {"schedule": "constant", "lr": 0.01, "epochs": 1, "weight_decay": 5e-4},
+    "neggrad": {"stop_accuracy": 0.106, "retain_share": 1.0, "visits": 40, "forget_weight": 1.0},
+    "random-label": {"stop_accuracy": 0.0, "retain_share": 1.0, "visits": 40},
+    "bad-teacher": {"epochs": 1, "lr": 1e-4, "batch_size": 256, "retain_share": 0.3},
+    "tmu": {
+        "restart.erase": False,
+        "restart.epochs": 0,
+        "features": ["nf", "af", "cf"],
+        "looks.neighbours": 5,  # "the 5 nearest"
+        "looks.attack": "pgd",
+        "looks.attack_eps": 4.0,  # of 255
+        "looks.curriculum": "paper",  # 30% of D, and D_test
+        "looks.young_share": 0.3,
+        "looks.young_epochs": 2,  # "one or two"
+        "classifier": "mlp",  # 64 and 32
+        "twin.size": "eq3",
+        "twin.pool": 1,
+        "quota": "threshold",
+        "threshold": 0.5,
+        "last_step.targets": "uniform",
+    },
+    "random-quota": {"kappa": 0.0, "restart.epochs": 0, "last_step.targets": "uniform"},
+    "oracle": {"restart.erase": False, "restart.epochs": 0, "last_step.targets": "uniform"},
+}
+
+
 def test_seeds_differ(make):
     first, second = (weights(FineTune().unlearn(make({"retain"}, seed=s))) for s in (0, 1))
     assert not torch.equal(first, second)
@@ -86,34 +151,57 @@ def test_retrain_starts_anew_and_learns_retain(make, trained):
     assert F.cosine_similarity(kernel.flatten(), others.flatten(), dim=0) < 0.5
 
 
-def test_finetune_keeps_what_it_does_not_see(make):
+def test_finetune_at_a_small_constant_rate_keeps_what_it_does_not_see(make):
     problem = make({"forget", "retain"})
-    unlearned = FineTune().unlearn(problem)
+    unlearned = configured("finetune", "paper").unlearn(problem)
     assert accuracy(problem, unlearned, problem.forget) > 0.8
     assert accuracy(problem, unlearned, problem.retain) > 0.9
 
 
-def test_neggrad_lowers_forget_accuracy_until_it_stops(make):
+def test_finetune_runs_the_original_s_schedule(make, monkeypatch):
+    problem, given = make({"retain"}), []
+    monkeypatch.setattr(problem, "train_like_original", lambda *a, **k: given.append((a, k)))
+    FineTune(peak=2.0).unlearn(problem)
+    expected = {"epochs": 2, "peak": 2.0}  # a fifth of ten
+    assert given == [((problem.original, problem.retain), expected)]
+
+
+@pytest.mark.parametrize("preset", ["", "paper"])
+def test_neggrad_lowers_forget_accuracy_until_it_stops(make, preset):
     problem = make({"forget", "retain"})
-    unlearned = NegGrad(epochs=10, lr=0.05, forget_weight=3).unlearn(problem)
-    assert accuracy(problem, unlearned, problem.forget) <= 0.1
+    method = configured("neggrad", preset, visits=200, lr=0.02, epochs=4)
+    unlearned = method.unlearn(problem)
+    assert accuracy(problem, unlearned, problem.forget) <= method.stop_accuracy + 1e-6
     assert accuracy(problem, unlearned, problem.retain) > 0.6
-    assert problem.meter.seen.backward < 10 * len(TRAIN)
+    assert problem.meter.seen.backward < 4 * 50 * 20  # the visits that it may take
 
 
 def test_neggrad_climbs_no_further_than_the_clip(make):
     problem = make({"forget", "retain"})
     ceiling = 2 * math.log(CLASSES)
-    unlearned = NegGrad(epochs=10, lr=0.05, stop_accuracy=0).unlearn(problem)
+    unlearned = NegGrad(visits=100, epochs=4, lr=0.05, stop_accuracy=0).unlearn(problem)
     loss = F.cross_entropy(problem.logits(unlearned, problem.forget), problem.forget.labels)
     assert loss < 4 * ceiling
 
 
-def test_random_label_lowers_forget_accuracy(make):
+def test_random_label_lowers_forget_accuracy_to_the_paper_s_end(make):
     problem = make({"forget", "retain"})
-    unlearned = RandomLabel(epochs=10).unlearn(problem)
-    assert accuracy(problem, unlearned, problem.forget) < 0.4
-    assert accuracy(problem, unlearned, problem.retain) > 0.9
+    unlearned = configured("random-label", "paper", visits=100, epochs=10).unlearn(problem)
+    assert accuracy(problem, unlearned, problem.forget) == 0
+    assert accuracy(problem, unlearned, problem.retain) > 0.75
+
+
+@pytest.mark.parametrize("method", [NegGrad(lr=1e-9), RandomLabel(lr=1e-9)])
+def test_forget_is_visited_ten_times_beside_a_share_of_retain(make, method):
+    problem = make(method.requires)
+    method.unlearn(problem)
+    assert problem.meter.seen.backward == 10 * 20 + 2 * round(0.2 * 300)
+
+
+def test_training_ends_within_a_pass_where_accuracy_is_low_enough(make):
+    problem = make({"forget", "retain"})
+    RandomLabel(stop_accuracy=1.0, epochs=1).unlearn(problem)
+    assert problem.meter.seen.backward == 32  # a batch
 
 
 def test_bad_teacher_makes_forget_unsure_and_keeps_retain(make):

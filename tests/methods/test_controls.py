@@ -4,11 +4,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from mubench_methods import _relabel
-from mubench_methods._relabel import LAST_STEP
+from mubench_methods import _last_step
+from mubench_methods._last_step import LAST_STEP
+from mubench_methods._restart import RESTART, Restart
+from mubench_methods.neggrad_quota import NegGradQuota
 from mubench_methods.oracle import Oracle
+from mubench_methods.oracle_soft import OracleSoft
 from mubench_methods.random_quota import RandomQuota
 from mubench_methods.tmu import TMU
+from torch.nn import functional as F
 
 from mubench.task.data import Samples
 from tests.helpers.patterns import (
@@ -32,42 +36,74 @@ def test_wrong_labels_are_never_the_truth_and_uniform(make):
     assert counts.float().div(len(truth)).sub(1 / (CLASSES - 1)).abs().max() < 0.02
 
 
-@pytest.mark.parametrize("mechanism", ["relabel", "neggrad"])
-def test_last_step_follows_the_marks(make, mechanism):
+@pytest.mark.parametrize("targets", ["uniform", "runner-up", "soft", "ascent"])
+def test_last_step_follows_the_marks(make, targets):
     problem = make(ALL)
     is_hard = torch.arange(20) % 4 == 0
-    step = replace(LAST_STEP, mechanism=mechanism, retain_share=1.0, epochs=4, visits=40)
-    unlearned = step.apply(problem, problem.original, is_hard)
+    step = replace(LAST_STEP, targets=targets, weight=0.8, retain_share=1.0, epochs=8, visits=80)
+    logits = problem.logits(problem.original, problem.forget)
+    unlearned = step.apply(problem, problem.original, is_hard, logits)
     right = problem.correct(unlearned, problem.forget)
     assert right[~is_hard].float().mean() > 0.85
     assert right[is_hard].float().mean() < 0.25
     assert accuracy(problem, unlearned, problem.retain) > 0.9
+    assert problem.meter.seen.backward < 8 * (10 * 20 + 300)  # ends once marks are followed
 
 
-def test_last_step_with_nothing_hard_changes_nothing(make, trained):
+def test_last_step_changes_nothing_where_the_marks_are_followed(make, trained):
     problem = make(ALL)
-    unlearned = LAST_STEP.apply(problem, problem.original, torch.zeros(20, dtype=torch.bool))
+    logits = problem.logits(problem.original, problem.forget)
+    is_hard = logits.argmax(1) != problem.forget.labels
+    unlearned = LAST_STEP.apply(problem, problem.original, is_hard, logits)
     assert torch.equal(weights(unlearned), weights(trained))
-    assert problem.meter.seen.forward == 0
+    assert problem.meter.seen.backward == 0
 
 
 def test_is_gone(make):
     problem = make(ALL, torch.cat([(TRAIN.labels == 2).nonzero().squeeze(1), torch.tensor([0])]))
-    assert _relabel.is_gone(problem).tolist() == [True] * PER_CLASS + [False]
+    assert _last_step.is_gone(problem).tolist() == [True] * PER_CLASS + [False]
 
 
-def test_controls_and_tmu_share_the_last_step():
-    assert TMU().last_step == RandomQuota().last_step == Oracle().last_step == LAST_STEP
+def test_controls_and_tmu_differ_in_marks_alone():
+    for method in (TMU(), RandomQuota(), Oracle(), OracleSoft()):
+        assert method.last_step == LAST_STEP
+        assert method.restart == RESTART
+    assert TMU().kappa == RandomQuota().kappa
+    for control in (RandomQuota, Oracle):
+        for part in ("restart", "last_step"):
+            assert control.presets["paper"][part] == TMU.presets["paper"][part]
 
 
 def test_oracle_follows_the_golds(make):
     labels = torch.arange(20) % 5 != 0
     problem = make(Oracle.requires, gold_labels=labels)
-    step = replace(LAST_STEP, epochs=4, visits=40)
+    step = replace(LAST_STEP, epochs=4, visits=40, retain_share=1.0, weight=0.9)
     unlearned = Oracle(last_step=step).unlearn(problem)
     assert problem.reports["easy"].tolist() == labels.tolist()
     agreement = problem.correct(unlearned, problem.forget).eq(labels).float().mean()
     assert agreement > 0.85
+
+
+def test_soft_oracle_gives_out_what_the_golds_do(make):
+    target = torch.tensor([0.1, 0.6, 0.3, 0.0]).repeat(20, 1)
+    target[:5] = torch.tensor([0.7, 0.1, 0.1, 0.1])
+    problem = make(OracleSoft.requires, gold_probabilities=target)
+    step = replace(LAST_STEP, epochs=6, visits=60, retain_share=1.0)
+    unlearned = OracleSoft(restart=Restart(epochs=0, erase=False), last_step=step).unlearn(problem)
+    assert problem.reports["easy"].tolist() == [False] * 5 + [True] * 15
+    given = problem.logits(unlearned, problem.forget).softmax(1)
+    before = F.one_hot(problem.forget.labels, CLASSES)
+    assert (given - target).abs().mean() < 0.5 * (before - target).abs().mean()
+
+
+def test_neggrad_quota_stops_at_held_out_accuracy(make):
+    forget = (TRAIN.labels == 1).nonzero().squeeze(1)[:60]
+    problem = make(NegGradQuota.requires, forget)
+    held_out = HOLDOUT[HOLDOUT.labels == 1]
+    aim = accuracy(problem, problem.original, held_out)
+    unlearned = NegGradQuota(lr=0.002, visits=100).unlearn(problem)
+    assert aim - 0.25 < accuracy(problem, unlearned, problem.forget) <= aim
+    assert NegGradQuota.control
 
 
 def test_random_quota_marks_what_holdout_accuracy_says(make):
@@ -75,13 +111,14 @@ def test_random_quota_marks_what_holdout_accuracy_says(make):
     forget = forget[: len(forget) // 2]  # 40 of each
     problem = make(RandomQuota.requires, forget)
     correct = problem.correct(problem.original, HOLDOUT)
-    RandomQuota().unlearn(problem)
+    RandomQuota(kappa=0).unlearn(problem)
     is_hard = ~torch.from_numpy(problem.reports["easy"])
     for label in (0, 2):
         held_out_accuracy = correct[HOLDOUT.labels == label].float().mean().item()
         marked = is_hard[problem.forget.labels == label].sum().item()
-        assert marked == round((1 - held_out_accuracy) * 40)
-    assert 0 < is_hard.sum() < 80
+        assert abs(marked - (1 - held_out_accuracy) * 40) <= 1
+    errors = sum((~correct[HOLDOUT.labels == label]).float().mean().item() for label in (0, 2))
+    assert 0 < is_hard.sum() == round(40 * errors) < 80
 
 
 def test_random_quota_does_not_look_at_the_samples(make):

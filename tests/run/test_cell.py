@@ -240,16 +240,18 @@ def test_controls_see_what_the_golds_get_right(run, library):
     seen = {}
 
     def look(problem):
-        seen["labels"] = problem.gold_labels
+        seen["labels"], seen["probs"] = problem.gold_labels, problem.gold_probabilities
         return problem.original
 
-    method = method_class(look, ("forget", "gold_labels"))
+    method = method_class(look, ("forget", "gold_labels", "gold_probabilities"))
     record = run(method).record
     assert record.status == "ok"
     assert record.control
     readouts = library.readouts(library.loaded.cases[0])
     right = [stored.readout.forget_right_N for stored in readouts]
     assert seen["labels"].tolist() == (np.mean(right, axis=0) > 0.5).tolist()
+    probs = [stored.readout.forget_probs_NK for stored in readouts]
+    np.testing.assert_allclose(seen["probs"].numpy(), np.mean(probs, axis=0), rtol=1e-6)
 
 
 def test_a_run_over_budget_is_measured_and_flagged(run):

@@ -31,8 +31,9 @@ from torch import nn
 from mubench._util.errors import UserError
 from mubench._util.messages import did_you_mean
 from mubench.method.access import ACCESS
-from mubench.method.discovery import load_method
+from mubench.method.discovery import MethodClass, load_method
 from mubench.method.parameters import configure, describe_parameters, resolved_parameters
+from mubench.method.presets import Choice, configure_choice, presets_of
 from mubench.method.problem import Method
 
 from .trial_run import ARCHITECTURE, Trial, TrialResult, stage
@@ -67,7 +68,12 @@ def check_parameters(trial: Trial) -> None:
         default = cls()
     except TypeError as error:
         raise CheckFailure(f"{error}: give every parameter a default") from None
-    for instance in (default, trial.method):
+    found = MethodClass.of(cls.__name__, cls)
+    try:
+        presets = [configure(found, settings) for settings in presets_of(cls).values()]
+    except UserError as error:
+        raise CheckFailure(f"a preset does not hold: {error}") from None
+    for instance in (default, trial.method, *presets):
         try:
             values = json.loads(json.dumps(resolved_parameters(instance), allow_nan=False))
             back = TypeAdapter(cls).validate_python(values)
@@ -340,7 +346,9 @@ class CheckResult:
 
 
 def run_checks(
-    method: Method | str, expected_failures: Mapping[str, str] | None = None
+    method: Method | str,
+    expected_failures: Mapping[str, str] | None = None,
+    choice: Choice | None = None,
 ) -> Iterator[CheckResult]:
     """Runs all checks, also after a failure.
 
@@ -348,6 +356,7 @@ def run_checks(
         method: an instance, or a reference as in `mubench run --method`.
         expected_failures: name of a check to the reason why it fails, in addition to those that
             the method's class states.
+        choice: the preset and the parameters of a method that is given by a reference.
 
     Yields:
         One result per check, in the order of `CHECKS`.
@@ -355,7 +364,7 @@ def run_checks(
     Raises:
         UserError: there is no such method, or an expected failure names no check or has no reason.
     """
-    subject = _Subject(method, expected_failures or {})
+    subject = _Subject(method, expected_failures or {}, choice)
     for check in CHECKS:
         yield subject.run(check)
 
@@ -415,9 +424,14 @@ def _run_in_pytest(subject: "Callable[[], _Subject]", check: Callable[[Trial], N
 class _Subject:
     """A method under test: its trial runs and its expected failures."""
 
-    def __init__(self, method: Method | str, expected_failures: Mapping[str, str]):
+    def __init__(
+        self,
+        method: Method | str,
+        expected_failures: Mapping[str, str],
+        choice: Choice | None = None,
+    ):
         if isinstance(method, str):
-            method = configure(load_method(method), {})
+            method = configure_choice(load_method(method), choice or Choice()).instance
         names = [check.__name__ for check in CHECKS]
         self.trial = Trial(method)
         self.expected = {**getattr(method, "expected_failures", {}), **expected_failures}

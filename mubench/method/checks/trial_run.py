@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mubench.method.access import GOLD_LABELS
+from mubench.method.access import GOLD_LABELS, GOLD_PROBABILITIES
 from mubench.method.meter import Meter
 from mubench.method.problem import Method, MethodInputs, Problem
 from mubench.method.source import source_files
@@ -159,6 +159,7 @@ def _sets(case: str) -> dict[str, Any]:
         "retain": retain,
         "holdout": stage().holdout,
         GOLD_LABELS: torch.arange(len(forget)) % 4 > 0,
+        GOLD_PROBABILITIES: torch.eye(NUM_CLASSES)[forget.labels],
     }
 
 

@@ -2,7 +2,7 @@
 
 The process and the caller speak line by line, in JSON:
 
-    the caller names a method and its settings  -> the process says how it is walled in
+    the caller names a method and its choices   -> the process says how it is walled in
                                                 -> the process has found the method, or refuses
     the caller starts the clock                 -> the process describes the method, or refuses
     the caller has written the inputs           -> the process has unlearned and written the outcome
@@ -29,7 +29,7 @@ from mubench._util.errors import UserError
 from mubench.method.discovery import MethodClass, load_method
 from mubench.method.global_state import room_for_open_files
 from mubench.method.meter import Meter
-from mubench.method.parameters import configure, resolved_parameters
+from mubench.method.presets import Choice, configure_choice
 from mubench.method.problem import Method, Problem
 from mubench.run.execute import describe_error, execute
 
@@ -108,7 +108,7 @@ def _run(request: dict[str, Any], caller: _Caller, inputs_file: int, result_file
     reference = request["reference"]
     try:
         method = load_method(reference, _under_the_clock(caller))
-        description, instance = _describe(method, request["settings"])
+        description, instance = _describe(method, request["choices"])
     except UserError as error:
         return caller.say({"refused": str(error)})
     except BaseException as error:
@@ -147,16 +147,18 @@ def _under_the_clock(caller: _Caller) -> Iterator[None]:
 
 
 def _describe(
-    method: MethodClass, settings: list[dict[str, Any]]
+    method: MethodClass, choices: list[dict[str, Any]]
 ) -> tuple[dict[str, Any], Method | None]:
-    """What a record says of a method, its parameters under each setting, and the last instance."""
-    parameters: list[dict[str, Any]] = []
+    """What a record says of a method, its parameters under each choice, and the last instance."""
+    configured: list[dict[str, Any]] = []
     mistakes: list[str] = []
     instance = None
-    for setting in settings:
+    for choice in choices:
         try:
-            instance = configure(method, setting)
-            parameters.append(resolved_parameters(instance))
+            one = configure_choice(method, Choice(**choice))
+            instance = one.instance
+            fields = ("parameters", "preset", "tuning_epochs", "changed")
+            configured.append({name: getattr(one, name) for name in fields})
         except UserError as error:
             mistakes += [line for line in str(error).splitlines() if line not in mistakes]
     description = {
@@ -168,7 +170,7 @@ def _describe(
             "requires": sorted(method.requires),
             "control": method.control,
         },
-        "parameters": parameters,
+        "configured": configured,
         "mistakes": mistakes,
     }
     return description, instance

@@ -30,9 +30,9 @@ import select
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, Self
@@ -47,9 +47,10 @@ from mubench._util.errors import DoesNotHold, UserError
 from mubench._util.files import HARNESS
 from mubench._util.messages import one_line, printable, say
 from mubench.method.discovery import MethodInfo
+from mubench.method.presets import Choice
 from mubench.method.problem import MethodInputs
 from mubench.record.flags import Flag
-from mubench.record.schema import Usage
+from mubench.record.schema import PresetName, Usage
 from mubench.run.execute import MethodOutcome
 
 from . import linux, wire_format
@@ -91,10 +92,16 @@ class Described(MethodInfo):
 
     reference: str
     """How to find the method, as for `load_method`, from any working folder."""
-    settings: Mapping[str, Any]
-    """The parameters that were given."""
+    choice: Choice
+    """The preset and the parameters that were given."""
     parameters: dict[str, Any]
     """All parameters, defaults included."""
+    preset: str = ""
+    """As in `RecordHead`."""
+    tuning_epochs: float | None = None
+    """As in `RecordHead`."""
+    changed: tuple[str, ...] | None = None
+    """As in `RecordHead`."""
 
 
 class Isolation:
@@ -178,13 +185,13 @@ class Isolation:
                 folder.rmdir()
 
     def _request(
-        self, reference: str, settings: Sequence[Mapping[str, Any]], device: torch.device | None
+        self, reference: str, choices: Sequence[Choice], device: torch.device | None
     ) -> dict[str, Any]:
         location = reference.rpartition(":")[0]
         of_method = [str(Path(location).parent)] if location.endswith(".py") else []
         return {
             "reference": reference,
-            "settings": settings,
+            "choices": [asdict(choice) for choice in choices],
             "threads": torch.get_num_threads(),
             "memory_bytes": self._memory_bytes,
             "code": [*self._code, *of_method],
@@ -195,7 +202,7 @@ class Isolation:
         self,
         child: Child,
         reference: str,
-        settings: Sequence[Mapping[str, Any]],
+        choices: Sequence[Choice],
         device: torch.device | None = None,
     ) -> "_Answer":
         """Has a child import a method and describe it; starts the clock in between.
@@ -203,13 +210,13 @@ class Isolation:
         Args:
             child: a new child.
             reference: how to find the method.
-            settings: several sets of parameters.
+            choices: several presets and sets of parameters.
             device: what the method will run on, if it will.
 
         Raises:
             NotHeard: the child ended, was too slow, or says something else.
         """
-        child.say(self._request(reference, settings, device))
+        child.say(self._request(reference, choices, device))
         obstacle = child.hear(START_SECONDS)["obstacle"]
         if obstacle and not (self.obstacle or self.visible):
             say(f"methods are isolated, but their files can outlive a run: {obstacle}")
@@ -223,35 +230,33 @@ class Isolation:
         except ValidationError:
             raise NotHeard("error", MISUSED) from None
 
-    def describe(
-        self, reference: str, settings: Sequence[Mapping[str, Any]] = ({},)
-    ) -> list[Described]:
+    def describe(self, reference: str, choices: Sequence[Choice] = (Choice(),)) -> list[Described]:
         """Imports a method in a process of its own and describes it.
 
         Args:
             reference: how to find the method, as for `load_method`.
-            settings: several sets of parameters other than the defaults.
+            choices: several presets and sets of parameters.
 
         Returns:
-            One description per set of parameters.
+            One description per choice.
 
         Raises:
-            UserError: the method cannot be imported, or does not take the settings; all mistakes at
+            UserError: the method cannot be imported, or does not take a choice; all mistakes at
                 once.
         """
         reference = _absolute(reference)
         with self._child() as child:
             try:
-                answer = self._meet(child, reference, settings)
+                answer = self._meet(child, reference, choices)
             except NotHeard as reason:
                 raise UserError(f"method {reference!r} cannot be imported: {reason}") from None
         if refused := answer.refused or "\n".join(answer.mistakes):
             raise UserError(printable(refused))
-        if answer.info is None or len(answer.parameters) != len(settings):
+        if answer.info is None or len(answer.configured) != len(choices):
             raise UserError(f"method {reference!r} cannot be imported: {MISUSED}")
         return [
-            Described(reference=reference, settings=setting, parameters=values, **dict(answer.info))
-            for setting, values in zip(settings, answer.parameters, strict=True)
+            Described(reference=reference, choice=choice, **dict(values), **dict(answer.info))
+            for choice, values in zip(choices, answer.configured, strict=True)
         ]
 
     def run(self, method: Described, inputs: MethodInputs, limit_seconds: float) -> MethodOutcome:
@@ -269,7 +274,7 @@ class Isolation:
         content = wire_format.pack_inputs(inputs)
         with self._child() as child:
             try:
-                answer = self._meet(child, method.reference, [method.settings], inputs.device)
+                answer = self._meet(child, method.reference, [method.choice], inputs.device)
                 outcome = _converse(child, answer, method, inputs, content, limit_seconds)
                 ending = child.end(EXIT_SECONDS)
             except NotHeard as reason:
@@ -303,6 +308,17 @@ class _Info(BaseModel):
     control: bool
 
 
+class _Configured(BaseModel):
+    """The parameters of a method under one choice, as an isolated process says them."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    parameters: dict[str, Any]
+    preset: PresetName
+    tuning_epochs: float | None
+    changed: tuple[str, ...]
+
+
 class _Answer(BaseModel):
     """What an isolated process says of the method that it was told to import."""
 
@@ -310,7 +326,7 @@ class _Answer(BaseModel):
 
     refused: str | None = None
     info: _Info | None = None
-    parameters: list[dict[str, Any]] = []
+    configured: list[_Configured] = []
     mistakes: list[str] = []
 
 

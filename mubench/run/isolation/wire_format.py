@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from mubench._util.errors import DoesNotHold
-from mubench.method.access import GOLD_LABELS, REPORTS
+from mubench.method.access import GOLD_ACCESS, REPORTS
 from mubench.method.problem import MethodInputs
 from mubench.record.schema import Status, Usage
 from mubench.run.execute import MethodOutcome, Tensors, describe_error
@@ -87,8 +87,7 @@ def pack_inputs(inputs: MethodInputs) -> bytes:
                 f"{name}.images": access[name].images,
                 f"{name}.labels": access[name].labels,
             }
-    if GOLD_LABELS in access:
-        tensors[GOLD_LABELS] = access[GOLD_LABELS]
+    tensors |= {name: access[name] for name in GOLD_ACCESS if name in access}
     return _pack(preamble, tensors)
 
 
@@ -103,8 +102,8 @@ def unpack_inputs(content: bytes) -> MethodInputs:
         if name in preamble.requires:
             images, labels = tensors[f"{name}.images"], tensors[f"{name}.labels"]
             access[name] = Samples(images, labels).to(device)
-    if GOLD_LABELS in preamble.requires:
-        access[GOLD_LABELS] = tensors[GOLD_LABELS].to(device)
+    for name in GOLD_ACCESS & preamble.requires:
+        access[name] = tensors[name].to(device)
     if log is not None:
         access["training_log"] = tuple(EpochLog(**line) for line in log)
     original = _below(tensors, "original.")

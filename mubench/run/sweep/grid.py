@@ -1,12 +1,13 @@
 """Sweep files: which methods are measured on which cases of which tasks, with which seeds.
 
     tasks = ["cifar10-subset"]
-    methods = ["retrain", {name = "tmu", twin_lr = [0.01, 0.1]}]
+    methods = ["retrain", {name = "tmu", twin_lr = [0.01, 0.1]}, {name = "tmu", preset = "paper"}]
     cases = ["cat-100", "dog-100"]    # left out, or "all": every case
     seeds = [0, 1]                    # left out: 0
 
 A list of values gives one method per value, and several lists give their product. A parameter that
-is itself a list is written as a list of lists. Every mistake in a file is reported at once.
+is itself a list is written as a list of lists. A preset is the name of one, or the path of a file;
+the other values go on top. Every mistake in a file is reported at once.
 """
 
 import itertools
@@ -24,6 +25,7 @@ from mubench._util.messages import did_you_mean
 from mubench._util.toml import parse_toml
 from mubench.gold.loaded import LoadedTask
 from mubench.method.parameters import holds_date
+from mubench.method.presets import Choice, choose
 from mubench.run.cell import Cell
 from mubench.run.isolation.host import Described
 
@@ -50,7 +52,7 @@ def read_grid(
     text: str,
     source: str,
     load: Callable[[str], LoadedTask],
-    describe: Callable[[str, Sequence[Mapping[str, Any]]], list[Described]],
+    describe: Callable[[str, Sequence[Choice]], list[Described]],
 ) -> list[GridCell]:
     """Reads a sweep file and finds what it names.
 
@@ -58,7 +60,7 @@ def read_grid(
         text: the TOML.
         source: what to call the file in a message.
         load: finds a task by name.
-        describe: finds a method by name, and checks several sets of parameters.
+        describe: finds a method by name, and checks several presets and sets of parameters.
 
     Returns:
         The cells, sorted by task, case, method, parameters, seed.
@@ -96,10 +98,10 @@ def read_grid(
     return sorted(cells, key=_place)
 
 
-def _variants(entry: object) -> tuple[str, list[dict[str, Any]]]:
-    """A method's name, and one set of parameters for each combination of their values."""
+def _variants(entry: object) -> tuple[str, list[Choice]]:
+    """A method's name, and one choice for each combination of values."""
     if isinstance(entry, str):
-        return entry, [{}]
+        return entry, [Choice()]
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise UserError('write "tmu", or {name = "tmu", parameter = value}')
     given = {name: value for name, value in entry.items() if name != "name"}
@@ -108,7 +110,15 @@ def _variants(entry: object) -> tuple[str, list[dict[str, Any]]]:
     choices = [value if isinstance(value, list) else [value] for value in given.values()]
     if [] in choices:
         raise UserError(f"{list(given)[choices.index([])]} has no value")
-    return entry["name"], [dict(zip(given, c, strict=True)) for c in itertools.product(*choices)]
+    variants = [dict(zip(given, c, strict=True)) for c in itertools.product(*choices)]
+    return entry["name"], [_choice(variant) for variant in variants]
+
+
+def _choice(values: Mapping[str, Any]) -> Choice:
+    preset = values.get("preset", "")
+    if not isinstance(preset, str):
+        raise UserError(f"preset {preset!r} is no name and no file")
+    return choose(preset, {name: value for name, value in values.items() if name != "preset"})
 
 
 def _place(placed: GridCell) -> tuple[str, str, str, str, int]:

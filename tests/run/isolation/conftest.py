@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mubench.method.presets import Choice
 from mubench.record.folder import ResultsFolder
 from mubench.run.cell import Cell, measure
 from mubench.run.isolation.host import Isolation
@@ -34,7 +35,7 @@ def run(library, isolation, results):
     """Measures a method in a process of its own, on the tiny task."""
 
     def run_it(reference, seed=0, **settings):
-        (method,) = isolation.describe(reference, [settings])
+        (method,) = isolation.describe(reference, [Choice(settings)])
         cell = Cell(library.loaded.cases[0], method, None, seed)
         folder = ResultsFolder(results)
         return measure(library, cell, folder, again=True, isolation=isolation)

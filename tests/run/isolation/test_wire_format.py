@@ -5,6 +5,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from mubench.method.access import GOLD_ACCESS
 from mubench.record.schema import Usage
 from mubench.run.execute import MethodOutcome
 from mubench.run.isolation import wire_format
@@ -65,7 +66,7 @@ def test_an_outcome_is_not_believed_before_it_is_checked():
         wire_format.unpack_outcome(outcome(), 3)
 
 
-ALL = ("forget", "retain", "holdout", "training_log", "gold_labels")
+ALL = ("forget", "retain", "holdout", "training_log", "gold_labels", "gold_probabilities")
 
 
 @pytest.mark.parametrize("requires", [ALL, ("retain",), ()])
@@ -81,5 +82,5 @@ def test_inputs_arrive_as_they_were_given(library, requires):
         assert torch.equal(got.access[name].images, given.access[name].images)
         assert torch.equal(got.access[name].labels, given.access[name].labels)
     assert got.access.get("training_log") == given.access.get("training_log")
-    if "gold_labels" in requires:
-        assert torch.equal(got.access["gold_labels"], given.access["gold_labels"])
+    for name in GOLD_ACCESS & set(requires):
+        assert torch.equal(got.access[name], given.access[name])

@@ -9,9 +9,11 @@ from mubench.run.sweep.jobs import Place
 from tests.helpers.executors import InlineExecutor
 
 
-def described(name, settings=({},), **changes):
+def described(name, choices):
     known = {"lr": 0.1, "epochs": 1}
-    mistakes = [f"{name} has no parameter {key!r}" for s in settings for key in s.keys() - known]
+    mistakes = [
+        f"{name} has no parameter {key!r}" for c in choices for key in c.settings.keys() - known
+    ]
     if name not in ("finetune", "tmu", "retrain"):
         mistakes = [f"unknown method {name!r}"]
     if mistakes:
@@ -19,10 +21,10 @@ def described(name, settings=({},), **changes):
     return [
         Described(
             name=name, distribution="x", distribution_version="1", source_sha256="0" * 64,
-            requires=frozenset(), control=False, reference=name, settings=s,
-            parameters={**known, **s},
+            requires=frozenset(), control=False, reference=name, choice=c,
+            parameters={**known, **c.settings}, preset=c.preset,
         )
-        for s in settings
+        for c in choices
     ]  # fmt: skip
 
 

@@ -4,7 +4,7 @@ import pytest
 
 
 def named(grid):
-    return [(c.case.id, c.method.name, c.method.settings, c.seed) for _, c in grid]
+    return [(c.case.id, c.method.name, c.method.choice.settings, c.seed) for _, c in grid]
 
 
 def test_a_grid_is_the_product_of_what_it_names(read, tiny):
@@ -40,7 +40,7 @@ def test_all_cases_and_seed_0_unless_the_file_says_otherwise(read):
 
 def test_a_parameter_that_is_a_list(read):
     grid = read('tasks = ["tiny"]\ncases = ["b-6"]\nmethods = [{name = "tmu", lr = [[1, 2], [3]]}]')
-    assert sorted(cell.method.settings["lr"] for _, cell in grid) == [[1, 2], [3]]
+    assert sorted(cell.method.choice.settings["lr"] for _, cell in grid) == [[1, 2], [3]]
 
 
 def test_every_mistake_is_reported_at_once(read):

@@ -1,0 +1,1 @@
+"""Choosing a method's parameters without a gold of any scored case."""

@@ -1,0 +1,257 @@
+"""Problems whose gold is known, and none of which is scored: what parameters are tuned on.
+
+A *twin problem* has the original M_t, the forget set D_t and the gold M_o. M_t is the original M_o
+after it has learned held-out images D_t, so retraining without D_t gives M_o itself.
+
+A *tuning case* is a case of the task with another draw of its forget set. Its golds are trained for
+the tuning alone.
+
+Both are problems of `tuning_task`, which differs from the scored task in its draw. So no gold of a
+scored case has a name here.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from mubench._util.arrays import Bools, Floats, Logits
+from mubench._util.errors import UserError
+from mubench._util.hashing import derive_seed, digest, sha256_of
+from mubench.gold.library import WEIGHTS, GoldLibrary
+from mubench.gold.loaded import LoadedTask
+from mubench.record.schema import retrain_epochs_equivalent
+from mubench.record.stacked import margins
+from mubench.task.data import Samples
+from mubench.task.spec import Case, Task
+from mubench.training import loop
+from mubench.training.networks import contiguous_tensors
+
+TWINS = "twins"
+"""Kind of the entries of twins in the cache."""
+TWIN_VERSION = 1
+"""Raise it when the code would make other twins."""
+
+DRAW = 1000
+"""What is added to the number of a task's draw."""
+MOST_OF_CLASS = 0.5
+"""Most of a class's held-out images that become D_t. The method gets the rest."""
+REPLAY_SHARE = 0.05
+"""Share of D that a twin sees beside D_t. On D_t alone it would forget the rest."""
+LEAST_REPLAY = 4
+"""The replay is at least so many times |D_t|."""
+MOST_REPEATS = 5
+"""Most visits to D_t in an epoch of a twin, where the replay is at least twice as much."""
+MOST_EPOCHS = 20
+"""Epochs after which a twin is taken as it is."""
+LR_SHARE = 0.1
+"""Rate of a twin's training, as a share of the recipe's highest."""
+
+
+@dataclass(frozen=True)
+class TuningProblem:
+    """One problem to tune on. It can be pickled."""
+
+    kind: Literal["twin", "case"]
+    case: Case
+    """The tuning case, or the case whose class mix and size D_t has."""
+    seed: int
+    """Chooses the original, D_t, and the random choices of the method."""
+
+    @property
+    def label(self) -> str:
+        """What to call the problem in a line."""
+        return f"{self.kind} {self.case.id}"
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """What R models say of the true classes of N samples."""
+
+    margins_RN: Floats
+    """As `record.stacked.margins`, (R, N)."""
+    right_RN: Bools
+    """True where a model is right, (R, N)."""
+
+    @classmethod
+    def of(cls, logits_RNK: Logits, samples: Samples) -> "Outputs":
+        """From the logits of R models, (R, N, K)."""
+        labels_N = samples.labels.cpu().numpy()
+        return cls(margins(logits_RNK, labels_N), logits_RNK.argmax(axis=2) == labels_N)
+
+    @property
+    def accuracy(self) -> float:
+        """Fraction right, mean over models."""
+        return float(self.right_RN.mean())
+
+
+@dataclass(frozen=True, eq=False)
+class KnownProblem:
+    """A problem with what is known of it."""
+
+    start: nn.Module
+    """The model that the method starts from."""
+    forget: Samples
+    retain: Samples
+    holdout: Samples
+    """Held-out samples for the method, without D_t."""
+    golds: Outputs
+    """Of the golds on the forget set."""
+    making_epochs: float
+    """What making the problem cost, in epochs-equivalent."""
+
+
+def tuning_task(task: Task, golds: int, seed: int) -> Task:
+    """The task with other forget sets, none of which is scored.
+
+    Args:
+        task: the scored task.
+        golds: golds of each tuning case.
+        seed: another seed draws other forget sets.
+    """
+    forget = task.forget.model_copy(update={"draw": DRAW + task.forget.draw + seed})
+    measure = task.measure.model_copy(update={"golds": golds})
+    return task.model_copy(update={"forget": forget, "measure": measure})
+
+
+def choose_problems(
+    loaded: LoadedTask, kind: Literal["twin", "case"], count: int, seed: int
+) -> list[TuningProblem]:
+    """Problems on different cases, drawn at random.
+
+    Args:
+        loaded: the tuning task.
+        kind: of the problems.
+        count: how many; the task may have fewer cases.
+        seed: chooses the cases.
+
+    Raises:
+        UserError: tuning cases are asked for, and the task has one draw of forget sets only.
+    """
+    if kind == "case" and loaded.task.forget.kind == "class":
+        raise UserError(
+            f"{loaded.task.id} forgets whole classes, of which there is no other draw: tune on the "
+            "twin (--on twin)"
+        )
+    generator = np.random.default_rng(derive_seed("tuning problems", seed))
+    order = generator.permutation(len(loaded.cases))[:count].tolist()
+    return [TuningProblem(kind, loaded.cases[position], seed) for position in order]
+
+
+def prepare(library: GoldLibrary, problem: TuningProblem) -> KnownProblem:
+    """A problem with all that is known of it; its original and its golds must be cached.
+
+    Args:
+        library: the tuning task and its models.
+        problem: which.
+    """
+    loaded, case = library.loaded, problem.case
+    original = library.model(loaded.original(case, problem.seed))
+    if problem.kind == "case":
+        forget, retain = loaded.split(case)
+        logits_GNK = np.stack([one.readout.forget_logits_NK for one in library.readouts(case)])
+        cost = loaded.task.measure.golds * retrain_epochs_equivalent(
+            loaded.task.train.epochs, len(retain), len(loaded.train)
+        )
+        golds = Outputs.of(logits_GNK, forget)
+        return KnownProblem(original, forget, retain, loaded.holdout, golds, cost)
+    is_part_N = _twin_part(loaded, case, problem.seed)
+    part, rest = loaded.holdout[is_part_N], loaded.holdout[~is_part_N]
+    twin, cost = _twin(library, problem, original, part)
+    golds = outputs_of(loaded, original, part)
+    return KnownProblem(twin, part, loaded.train, rest, golds, cost)
+
+
+def outputs_of(loaded: LoadedTask, model: nn.Module, samples: Samples) -> Outputs:
+    """The outputs of one model."""
+    logits_NK = loop.predict(model, samples, loaded.pipeline).cpu().numpy()
+    return Outputs.of(logits_NK[None], samples)
+
+
+def _twin_part(loaded: LoadedTask, case: Case, seed: int) -> Tensor:
+    """Marks D_t among the held-out samples: of the classes of D_f, and as many of each if possible.
+
+    Args:
+        loaded: the tuning task.
+        case: whose D_f.
+        seed: of the draw.
+
+    Raises:
+        UserError: there are too few held-out samples of these classes.
+    """
+    forget, _ = loaded.split(case)
+    labels_N = loaded.holdout.labels.cpu()
+    generator = torch.Generator().manual_seed(derive_seed("twin part", case.id, seed))
+    is_part_N = torch.zeros(len(labels_N), dtype=torch.bool)
+    for label, wanted in enumerate(torch.bincount(forget.labels.cpu()).tolist()):
+        own = (labels_N == label).nonzero().flatten()
+        count = min(wanted, int(MOST_OF_CLASS * len(own)))
+        is_part_N[own[torch.randperm(len(own), generator=generator)[:count]]] = True
+    if not is_part_N.any():
+        raise UserError(
+            f"there are too few held-out images for a twin of {case.id}: tune on other draws "
+            "(--on cases)"
+        )
+    return is_part_N.to(loaded.device)
+
+
+def _twin(
+    library: GoldLibrary, problem: TuningProblem, original: nn.Module, part: Samples
+) -> tuple[nn.Module, float]:
+    """M_t, from the cache or made anew, and what making it cost in epochs-equivalent."""
+    loaded, store = library.loaded, library.store
+    identity = {
+        "version": TWIN_VERSION,
+        "original": loaded.original(problem.case, problem.seed).identity,
+        "like": loaded.forget_sha256(problem.case),
+        "part": sha256_of(part.images.cpu().numpy().tobytes()),
+        "seed": problem.seed,
+    }
+    key = digest(identity)
+    if (entry := store.read(TWINS, key)) is None:
+        with store.lock(TWINS, key, problem.label):
+            if (entry := store.read(TWINS, key)) is None:
+                weights, log, cost = _make_twin(loaded, problem, original, part)
+                provenance = {"identity": identity, "epochs": log, "epochs_equivalent": cost}
+                content = {WEIGHTS: safetensors.torch.save(weights)}
+                entry = store.write(TWINS, key, content, provenance)
+    model = loaded.fresh(0)
+    model.load_state_dict(safetensors.torch.load(entry.content(WEIGHTS)))
+    twin = model.to(memory_format=torch.channels_last).eval()
+    return twin, float(entry.provenance["epochs_equivalent"])
+
+
+def _make_twin(
+    loaded: LoadedTask, problem: TuningProblem, original: nn.Module, part: Samples
+) -> tuple[dict[str, Tensor], int, float]:
+    """Trains M_o on D_t and replay until it knows D_t as well as M_o knows D_f.
+
+    Returns:
+        The weights, the epochs, and the cost in epochs-equivalent.
+    """
+    model = loaded.fresh(0)
+    model.load_state_dict(original.state_dict())
+    train, (forget, _) = loaded.train, loaded.split(problem.case)
+    wanted = outputs_of(loaded, original, forget)
+    count = min(max(round(REPLAY_SHARE * len(train)), LEAST_REPLAY * len(part)), len(train))
+    seed = derive_seed("twin", problem.case.id, problem.seed)
+    chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:count]
+    repeats = max(1, min(MOST_REPEATS, count // (2 * len(part))))
+    repeated = part[torch.arange(len(part), device=loaded.device).repeat(repeats)]
+    samples = repeated + train[chosen.to(loaded.device)]
+    recipe = loaded.task.train
+    update = {"epochs": MOST_EPOCHS, "lr": LR_SHARE * recipe.lr, "schedule": "constant"}
+
+    def knows(_: object) -> bool:
+        own = outputs_of(loaded, model, part)
+        is_sure = bool(own.margins_RN.mean() >= wanted.margins_RN.mean())
+        return is_sure and own.accuracy >= wanted.accuracy
+
+    log = loop.fit(
+        model, samples, recipe.model_copy(update=update), loaded.pipeline, seed=seed, on_epoch=knows
+    )
+    cost = len(log) * len(samples) / len(train)
+    return contiguous_tensors(model.state_dict()), len(log), cost

@@ -1,0 +1,168 @@
+"""One run of a method on one tuning problem, and how good it was."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from mubench._util.cache import Store
+from mubench._util.hashing import derive_seed
+from mubench.gold.library import GoldLibrary
+from mubench.gold.loaded import LoadedTask, load_once
+from mubench.method.discovery import load_method
+from mubench.method.parameters import configure
+from mubench.method.presets import Choice
+from mubench.record.schema import epochs_equivalent, retrain_epochs_equivalent
+from mubench.run.cell import Cell, accept, method_inputs, run_here
+from mubench.run.execute import MethodOutcome
+from mubench.run.isolation.host import Isolation, time_limit
+from mubench.task.spec import Task
+from mubench.training import loop
+
+from .problems import KnownProblem, Outputs, TuningProblem, outputs_of, prepare
+
+T = TypeVar("T")
+
+HELD_OUT = 1000
+"""Most held-out samples by which the loss of accuracy is told."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """How a run on a tuning problem went. All but the status and the cost is of success only."""
+
+    status: str
+    """As in `Record`."""
+    error: str | None
+    """What happened, in a line, for a status other than `ok`."""
+    epochs_equivalent: float
+    """Cost of the run."""
+    retrain_share: float
+    """Cost of the run as a share of retraining."""
+    margin_distance: float = 0.0
+    """Mean over the forget set of the distance between margins, mean over golds."""
+    delta_signed: float = 0.0
+    """Accuracy on the forget set less that of the golds, in percentage points."""
+    nothing: float = 0.0
+    """The margin distance of the model that the method started from."""
+    lost_accuracy: float = 0.0
+    """Accuracy that the model the method started from has on held-out samples, less that of the
+    unlearned model."""
+
+
+@dataclass(frozen=True)
+class RunJob:
+    """A run of a method on a tuning problem. A job can be pickled."""
+
+    task: Task
+    """The tuning task."""
+    cache: Path | str
+    """Root of the cache: a folder or a URL."""
+    device: str
+    reference: str
+    """How to find the method."""
+    isolate: bool
+    """True to run the method in a process of its own."""
+    settings: Mapping[str, Any]
+    """Values by name, nested."""
+    problem: TuningProblem
+
+    def __call__(self) -> Score:
+        """Runs the method and scores what it returns."""
+        loaded = load_once(self.task, torch.device(self.device))
+        library = GoldLibrary(loaded, Store(self.cache))
+        known = prepare(library, self.problem)
+        outcome = self._run(library, known)
+        num_train, num_retain = len(loaded.train), len(known.retain)
+        usage = outcome.usage
+        cost = epochs_equivalent(usage.forward_samples, usage.backward_samples, num_train)
+        retraining = retrain_epochs_equivalent(loaded.task.train.epochs, num_retain, num_train)
+        model = accept(loaded, outcome)
+        if model is None:
+            return Score(outcome.status, outcome.error, cost, cost / retraining)
+        if not loop.predict(model, known.forget, loaded.pipeline).isfinite().all():
+            return Score("diverged", "the logits are not all finite", cost, cost / retraining)
+        return self._score(loaded, known, model, cost, cost / retraining)
+
+    def _run(self, library: GoldLibrary, known: KnownProblem) -> MethodOutcome:
+        loaded, case, seed = library.loaded, self.problem.case, self.problem.seed
+        if self.isolate:
+            isolation = _isolation(self.cache)
+            (described,) = isolation.describe(self.reference, [Choice(self.settings)])
+            cell = Cell(case, described, None, seed)
+        else:
+            method = load_method(self.reference)
+            cell = Cell(case, method, configure(method, self.settings), seed)
+        inputs = method_inputs(library, cell)
+        own = {"forget": known.forget, "retain": known.retain, "holdout": known.holdout}
+        # Copies, because a method in this process may change them in place.
+        access = {
+            name: own[name][torch.arange(len(own[name]))] if name in own else value
+            for name, value in inputs.access.items()
+        }
+        inputs = replace(
+            inputs,
+            original=known.start.state_dict(),
+            access=access,
+            num_forget=len(known.forget),
+            seed=derive_seed("tuning", seed, self.problem.label),
+        )
+        if not self.isolate:
+            assert cell.instance
+            return run_here(cell.instance, inputs)
+        seconds = loaded.retrain_seconds(loaded.time_steps())
+        return isolation.run(described, inputs, time_limit(loaded.task.measure.budget, seconds))
+
+    def _score(
+        self,
+        loaded: LoadedTask,
+        known: KnownProblem,
+        model: torch.nn.Module,
+        cost: float,
+        retrain_share: float,
+    ) -> Score:
+        golds = known.golds
+        own, start = (outputs_of(loaded, one, known.forget) for one in (model, known.start))
+        held_out = known.holdout[:HELD_OUT]
+        before, after = (outputs_of(loaded, one, held_out) for one in (known.start, model))
+        return Score(
+            "ok",
+            None,
+            cost,
+            retrain_share,
+            margin_distance=_distance(own, golds),
+            delta_signed=100 * (own.accuracy - golds.accuracy),
+            nothing=_distance(start, golds),
+            lost_accuracy=before.accuracy - after.accuracy,
+        )
+
+
+def _distance(own: Outputs, golds: Outputs) -> float:
+    return float(abs(own.margins_RN - golds.margins_RN).mean())
+
+
+@cache
+def _isolation(root: Path | str) -> Isolation:
+    return Isolation([root] if isinstance(root, Path) else [])
+
+
+class InThisProcess:
+    """An executor that runs each job when it is submitted."""
+
+    num_workers = 1
+
+    def submit(self, job: Callable[[], T]) -> "Future[T]":
+        """Runs a job; its future is done."""
+        future: Future[T] = Future()
+        try:
+            future.set_result(job())
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def close(self) -> None:
+        """Does nothing."""

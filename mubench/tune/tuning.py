@@ -1,0 +1,205 @@
+"""Tuning a method on a task: problems made, trials run, the best of them as a preset."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any, Literal
+
+import torch
+
+from mubench._util.cache import Store, cache_root
+from mubench._util.errors import UserError
+from mubench._util.hashing import digest
+from mubench._util.messages import say
+from mubench._util.workers import Executor, LocalExecutor, WorkerPolicy
+from mubench.gold.build import build, build_missing
+from mubench.gold.library import GoldLibrary
+from mubench.gold.loaded import load_once
+from mubench.method.access import GOLD_LABELS
+from mubench.method.discovery import MethodClass, is_built_in, load_method
+from mubench.record.schema import dotted
+from mubench.run.machine import device_name
+from mubench.task.spec import Task
+
+from .problems import TuningProblem, choose_problems, prepare, tuning_task
+from .space import nested, space_of
+from .study import Limits, Outcome, Search, optuna
+from .trials import InThisProcess, RunJob, Score
+
+TRIALS = 30
+"""Trials if neither their number nor their cost is given."""
+MOST_TRIALS = 1000
+"""Trials if only their cost is given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is to be tuned, and how."""
+
+    reference: str
+    """The method, named as for `mubench run`."""
+    task: Task
+    """The scored task."""
+    on: Literal["twin", "cases"] = "twin"
+    """What to tune on."""
+    num_problems: int = 2
+    """How many twins or tuning cases."""
+    golds: int = 1
+    """Golds of each tuning case."""
+    trials: int | None = None
+    """Most trials, the default included."""
+    epochs: float | None = None
+    """Most epochs-equivalent of the whole search."""
+    most_delta: float | None = None
+    """Most that delta may be on the problems, in percentage points."""
+    seed: int = 0
+    workers: int = 1
+    """Trials at once, each in a process."""
+    isolate: bool | None = None
+    """True to run the method in a process of its own. None: all but built-in ones."""
+    fixed: Mapping[str, Any]
+    """Settings that no trial changes."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found."""
+
+    method: str
+    problems: Sequence[TuningProblem]
+    default: Outcome
+    best: Outcome
+    settings: dict[str, Any]
+    """The best parameters, nested; also those that are fixed."""
+    tuned: dict[str, Any]
+    """On what, and at what cost."""
+
+
+def tune(request: Request, device: torch.device, on_end: Callable[[Outcome, float], None]) -> Found:
+    """Looks for a method's best parameters without a gold of any scored case.
+
+    Args:
+        request: what is to be tuned.
+        device: where models are.
+        on_end: is told of each trial that ended, and what the search has cost by then.
+
+    Raises:
+        UserError: the method cannot be tuned, or no trial may be chosen.
+        mubench.training.loop.Diverged: training an original or a gold diverges.
+        mubench._util.workers.WorkerLost: a process that trained one was killed.
+    """
+    optuna()
+    method = load_method(request.reference)
+    if GOLD_LABELS in method.requires:
+        raise UserError(f"{method.name} needs golds, so it cannot be tuned without them")
+    space = space_of(method, request.fixed)
+    task = tuning_task(request.task, request.golds, request.seed)
+    loaded = load_once(task, device)
+    library = GoldLibrary(loaded, Store())
+    kind: Literal["twin", "case"] = "twin" if request.on == "twin" else "case"
+    problems = choose_problems(loaded, kind, request.num_problems, request.seed)
+    making_epochs = _make(library, problems)
+    key = digest(
+        {
+            "method": [method.name, *method.code],
+            "fixed": dotted(request.fixed),
+            "space": [[one.name, str(one.search), repr(one.default)] for one in space],
+            "task": [request.task.spec_sha, loaded.data.fingerprint],
+            "problems": [one.label for one in problems],
+            "golds": request.golds if kind == "case" else 0,
+            "most_delta": request.most_delta,
+            "seed": request.seed,
+        }
+    )
+    isolate = not is_built_in(request.reference)
+    if request.isolate is not None:
+        isolate = request.isolate
+
+    def run(flat: dict[str, Any], number: int) -> Callable[[], Score]:
+        settings = nested(dotted(request.fixed) | flat)
+        cache, where = library.store.root, str(device)
+        return RunJob(task, cache, where, request.reference, isolate, settings, problems[number])
+
+    both = request.trials, request.epochs
+    limits = Limits(
+        trials=TRIALS if both == (None, None) else request.trials or MOST_TRIALS,
+        epochs=request.epochs,
+        making_epochs=making_epochs,
+        budget=request.task.measure.budget,
+        most_delta=request.most_delta,
+    )
+    with library.store.lock("searches", key, f"tuning {method.name}"):
+        search = Search(
+            cache_root() / "tuning" / f"{key}.sqlite", space, limits, run, len(problems),
+            seed=request.seed, workers=request.workers,
+        )  # fmt: skip
+        with closing(search), closing(_executor(request.workers, device)) as executor:
+            if before := len(search.outcomes):
+                say(f"going on after {before} trials of an earlier search")
+            search.go_on(executor, lambda one: on_end(one, search.epochs_equivalent))
+            return _found(request, method, problems, search, device)
+
+
+def _make(library: GoldLibrary, problems: Sequence[TuningProblem]) -> float:
+    """Trains what the problems are made of; returns what that costs, in epochs-equivalent."""
+    loaded = library.loaded
+    cases = [one.case for one in problems]
+    if problems[0].kind == "case":
+        build_missing(library, cases, {one.seed for one in problems})
+    else:
+        refs = dict.fromkeys(loaded.original(one.case, one.seed).key for one in problems)
+        originals = [ref for ref in loaded.originals if ref.key in refs]
+        build(library, [ref for ref in originals if not library.model_entry(ref)])
+        say(
+            f"{loaded.task.id}: {len(problems)} twins: {', '.join(one.case.id for one in problems)}"
+        )
+    return sum(prepare(library, one).making_epochs for one in problems)
+
+
+def _executor(workers: int, device: torch.device) -> Executor:
+    if workers == 1:
+        return InThisProcess()
+    return LocalExecutor(workers, threads=WorkerPolicy.for_device(device.type).threads)
+
+
+def _found(
+    request: Request,
+    method: MethodClass,
+    problems: Sequence[TuningProblem],
+    search: Search,
+    device: torch.device,
+) -> Found:
+    outcomes, best = search.outcomes, search.best
+    default = next(one for one in outcomes if one.is_default)
+    if best is None:
+        reasons = "; ".join(sorted({one.status for one in outcomes}))
+        raise UserError(
+            f"none of {len(outcomes)} trials of {method.name} may be chosen ({reasons}): allow "
+            "more trials, or give other ranges"
+        )
+    objectives = {"objective_best": round(best.objective, 4)}
+    if len(default.scores) == len(problems) and default.scores[-1].status == "ok":
+        objectives["objective_default"] = round(default.objective, 4)
+        objectives["delta_default"] = round(default.delta_signed, 2)
+    tuned = {
+        "epochs_equivalent": round(search.epochs_equivalent, 3),
+        "making_epochs_equivalent": round(search.making_epochs, 3),
+        "task": request.task.id,
+        "spec_sha": request.task.spec_sha,
+        "problems": [one.label for one in problems],
+        "seed": request.seed,
+        "golds": request.golds if request.on == "cases" else 0,
+        "trials": len(outcomes),
+        "best_trial": best.number,
+        "objective": "margin_distance",
+        **objectives,
+        "delta_best": round(best.delta_signed, 2),
+        "source_sha256": method.source_sha256,
+        "mubench": version("mubench"),
+        "device": device_name(device),
+        "ended_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    settings = nested(dotted(request.fixed) | best.settings)
+    return Found(method.name, problems, default, best, settings, tuned)
