@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .board.table import leaderboard
     from .method.problem import AccessError, Method, Problem
+    from .method.search import Search
     from .record.check import read_results
     from .record.schema import Record
     from .run.notebook import measure
@@ -30,6 +31,7 @@ _HOMES = {
     "Problem": "method.problem",
     "Record": "record.schema",
     "Samples": "task.data",
+    "Search": "method.search",
     "Task": "task.spec",
     "leaderboard": "board.table",
     "load_task": "task.installed",
@@ -46,6 +48,7 @@ __all__ = [
     "Problem",
     "Record",
     "Samples",
+    "Search",
     "Task",
     "leaderboard",
     "load_task",

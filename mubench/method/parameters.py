@@ -23,6 +23,7 @@ from mubench._util.errors import UserError
 from mubench._util.messages import did_you_mean, error_line
 
 from .discovery import MethodClass
+from .search import Search
 
 if TYPE_CHECKING:
     from .problem import Method
@@ -210,7 +211,8 @@ def _type_name(annotation: Any) -> str:
     """A type as readable text: `float > 0`, `'mlp' | 'logistic'`, `int >= 1 | None`."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
-        return " ".join([_type_name(arguments[0]), *(_bound(bound) for bound in arguments[1:])])
+        bounds = [_bound(bound) for bound in arguments[1:] if not isinstance(bound, Search)]
+        return " ".join([_type_name(arguments[0]), *bounds])
     if origin is typing.Literal:
         return " | ".join(map(repr, arguments))
     if origin in (typing.Union, types.UnionType):

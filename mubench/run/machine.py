@@ -35,6 +35,7 @@ TAKES_PART = (
     "method/operations.py",
     "method/parameters.py",
     "method/problem.py",
+    "method/search.py",
     "method/source.py",
     "record/flags.py",
     "record/folder.py",
