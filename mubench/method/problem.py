@@ -25,6 +25,7 @@ from mubench.training.networks import Architecture
 
 from .access import GOLD_LABELS, REPORTS
 from .meter import Meter
+from .trainer import Trainer
 
 
 class AccessError(RuntimeError):
@@ -258,45 +259,121 @@ class Problem:
         batch_size: int | None = None,
         loss: Loss = loop.cross_entropy,
         stop: Callable[[], bool] | None = None,
+        after_step: Callable[[], bool | None] | None = None,
+        freeze_batch_norm: bool = False,
+        schedule: Literal["constant", "one-cycle", "cosine"] = "constant",
+        warmup: float = 0.2,
+        max_norm: float | None = None,
     ) -> None:
-        """Trains a model in place at a constant rate, with the recipe's precision and augmentation.
+        """Trains a model in place, with the recipe's precision and augmentation.
 
         Args:
-            model: to train; left in eval mode.
+            model: to train; left in eval mode. Parameters that require no gradient stay as they
+                are.
             samples: what to train on.
             epochs: passes over the samples.
-            lr: step size.
+            lr: step size; under a schedule the largest.
             optimizer: kind of optimiser.
             momentum: of SGD; AdamW has none.
             weight_decay: of either optimiser.
             batch_size: samples per batch. None: the recipe's.
             loss: a function of (logits_NK, batch); `batch.index_N` are positions in `samples`.
             stop: a function that is asked after each epoch; True ends the training.
+            after_step: a function that is called after each step, and may change weights; True ends
+                the training there.
+            freeze_batch_norm: True has batch norm use its running statistics and leave them as they
+                are; on few samples of one class they would become that class's.
+            schedule: how the rate goes over the steps of this call: it stays; it rises to `lr` and
+                falls to nothing; or it falls from `lr` to nothing along a cosine.
+            warmup: of `one-cycle`: fraction of the steps during which the rate rises.
+            max_norm: most that the norm of a gradient may be; a longer one is scaled down.
 
         Raises:
             mubench.Diverged: the loss is not finite any more.
         """
-        recipe = self.recipe.model_copy(
-            update={
-                "epochs": epochs,
-                "lr": lr,
-                "schedule": "constant",
-                "optimizer": optimizer,
-                "momentum": momentum,
-                "nesterov": False,
-                "weight_decay": weight_decay,
-                "batch_size": batch_size or self.recipe.batch_size,
-            }
-        )
         loop.fit(
             model,
             samples,
-            recipe,
+            self._fine_tuning(
+                epochs=epochs,
+                lr=lr,
+                schedule=schedule,
+                warmup=warmup,
+                optimizer=optimizer,
+                momentum=momentum,
+                weight_decay=weight_decay,
+                batch_size=batch_size or self.recipe.batch_size,
+            ),
             self._pipeline,
             seed=self._next_seed(),
             loss=loss,
             on_epoch=(lambda _: stop()) if stop else None,
+            after_step=after_step,
+            freeze_batch_norm=freeze_batch_norm,
+            max_norm=max_norm,
         )
+
+    def trainer(
+        self,
+        model: nn.Module,
+        *,
+        lr: float,
+        optimizer: Literal["sgd", "adamw"] = "sgd",
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        batch_size: int | None = None,
+        freeze_batch_norm: bool = False,
+        max_norm: float | None = None,
+    ) -> Trainer:
+        """A trainer for passes that take turns, such as over D_f and over D_r.
+
+        Unlike with calls of `fine_tune`, the optimiser's momentum lasts from pass to pass.
+
+        Args:
+            model: to train. Parameters that require no gradient now stay as they are.
+            lr: step size, which can be set between passes.
+            optimizer: kind of optimiser.
+            momentum: of SGD; AdamW has none.
+            weight_decay: of either optimiser.
+            batch_size: samples per batch. None: the recipe's.
+            freeze_batch_norm: as in `fine_tune`.
+            max_norm: as in `fine_tune`.
+        """
+        recipe = self._fine_tuning(
+            epochs=1,
+            lr=lr,
+            optimizer=optimizer,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            batch_size=batch_size or self.recipe.batch_size,
+        )
+        return Trainer(
+            model,
+            recipe,
+            self._pipeline,
+            self._next_seed,
+            freeze_batch_norm=freeze_batch_norm,
+            max_norm=max_norm,
+        )
+
+    def _fine_tuning(self, **changes: Any) -> TrainSpec:
+        """The recipe of a training that is not the original's, with its precision."""
+        constant = {"schedule": "constant", "nesterov": False, "milestones": ()}
+        return self.recipe.model_copy(update=constant | changes)
+
+    def stages(self, model: nn.Module) -> list[nn.Module]:
+        """The blocks of a network from input to output, the head last.
+
+        A ResNet has a stem, four stages and a head; `allcnn` a block per convolution and a head;
+        `vit` an embedding, its blocks and a head.
+
+        Args:
+            model: any network of the problem.
+
+        Returns:
+            Blocks whose parameters are the network's own.
+        """
+        return networks.stages(model)
 
     def logits(self, model: nn.Module, samples: Samples) -> Tensor:
         """Logits of a model on samples, float32 (N, K), in eval mode, without gradients."""

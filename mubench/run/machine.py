@@ -37,6 +37,7 @@ TAKES_PART = (
     "method/problem.py",
     "method/search.py",
     "method/source.py",
+    "method/trainer.py",
     "record/flags.py",
     "record/folder.py",
     "record/membership.py",

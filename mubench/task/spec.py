@@ -106,7 +106,8 @@ class TrainSpec(_Spec):
     """SGD only."""
     nesterov: bool = False
     """SGD only."""
-    schedule: Literal["one-cycle", "step", "constant"]
+    schedule: Literal["one-cycle", "step", "constant", "cosine"]
+    """How the rate goes over the steps; `cosine` falls from `lr` to zero."""
     warmup: Share = 0.2
     """`one-cycle` only: fraction of the steps during which the rate rises to `lr`."""
     milestones: tuple[Annotated[int, Ge(1)], ...] = ()

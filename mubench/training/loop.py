@@ -236,6 +236,7 @@ def learning_rate(recipe: TrainSpec, step: int, num_steps: int) -> float:
     """The learning rate of a step: a function of the step alone, so that a run can resume anywhere.
 
     `one-cycle` equals `torch.optim.lr_scheduler.OneCycleLR` with cosine annealing and its defaults.
+    `cosine` equals `CosineAnnealingLR` down to zero, stepped after every step.
 
     Args:
         recipe: gives the schedule and the peak rate.
@@ -244,6 +245,8 @@ def learning_rate(recipe: TrainSpec, step: int, num_steps: int) -> float:
     """
     if recipe.schedule == "constant":
         return recipe.lr
+    if recipe.schedule == "cosine":
+        return recipe.lr / 2 * (1 + math.cos(math.pi * step / num_steps))
     if recipe.schedule == "step":
         epoch = step * recipe.epochs // num_steps
         return recipe.lr * recipe.gamma ** sum(epoch >= m for m in recipe.milestones)
@@ -268,6 +271,10 @@ def fit(
     on_step: Callable[[Step], None] | None = None,
     resume: TrainState | None = None,
     on_epoch: Callable[[Callable[[], TrainState]], bool | None] | None = None,
+    after_step: Callable[[], bool | None] | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
+    freeze_batch_norm: bool = False,
+    max_norm: float | None = None,
 ) -> tuple[EpochLog, ...]:
     """Trains a model in place.
 
@@ -282,16 +289,27 @@ def fit(
         resume: a state that `on_epoch` received, to continue from.
         on_epoch: called after each epoch with a function that makes the state. If it returns true,
             the training stops.
+        after_step: called after every step, on any device. If it returns true, the training stops
+            there, and `on_epoch` is not called.
+        optimizer: takes the steps, and keeps its state for a later call. None: the recipe's, anew.
+        freeze_batch_norm: True has batch norm use its running statistics and leave them as they
+            are. Its weights are trained all the same.
+        max_norm: most that the norm of a step's gradient may be; a longer one is scaled down.
 
     Returns:
-        The log, with one line per epoch.
+        The log, with one line per epoch. The last is of the steps taken.
 
     Raises:
         Diverged: the loss became infinite or NaN.
     """
     device = samples.labels.device
     model.to(memory_format=torch.channels_last).train()
-    optimizer = make_optimizer(model, recipe)
+    if freeze_batch_norm:
+        for layer in model.modules():
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                layer.eval()
+    optimizer = optimizer or make_optimizer(model, recipe)
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
     log = list(resume.log) if resume else []
     if resume:
         _restore(resume.tensors, model, optimizer)
@@ -300,6 +318,7 @@ def fit(
     # Reading a loss back makes a GPU wait. So there, only some of the losses are checked.
     check_every = 1 if device.type == "cpu" else 50
     step = len(log) * steps_per_epoch
+    is_over = False
     with forked_rng(device):
         for epoch in range(len(log), recipe.epochs):
             epoch_seed = derive_seed("epoch", seed, epoch)
@@ -315,6 +334,8 @@ def fit(
                 logits_NK = logits_NK.float()
                 value = loss(logits_NK, batch)
                 value.backward()  # type: ignore[no-untyped-call]
+                if max_norm is not None:
+                    nn.utils.clip_grad_norm_(trained, max_norm)
                 optimizer.step()
                 step += 1
                 num_seen += len(batch.labels_N)
@@ -326,6 +347,9 @@ def fit(
                         raise Diverged(f"the loss is {seen} at step {step} of {num_steps}")
                     if on_step:
                         on_step(Step(step, num_steps, epoch + 1, seen))
+                if after_step and after_step():
+                    is_over = True
+                    break
             log.append(
                 EpochLog(
                     epoch + 1,
@@ -334,7 +358,7 @@ def fit(
                     correct.item() / num_seen,
                 )
             )
-            if on_epoch and on_epoch(lambda: _state(model, optimizer, log)):
+            if is_over or (on_epoch and on_epoch(lambda: _state(model, optimizer, log))):
                 break
     model.eval()
     return tuple(log)
@@ -392,7 +416,7 @@ def predict(
     """Computes a model's logits, or another output, in eval mode and without augmentation.
 
     Args:
-        model: the model, on the samples' device. Its training flag is restored afterwards.
+        model: the model, on the samples' device. The mode of each layer is restored afterwards.
         samples: N samples, on the device.
         pipeline: the task's pipeline.
         apply: function of (model, normalised images (N, C, H, W)) to compute; default: the logits.
@@ -401,18 +425,28 @@ def predict(
     Returns:
         Float32 logits (N, K), or one row per sample of what `apply` returns, on the device.
     """
-    was_training = model.training
-    model.eval()
     outputs = []
     device = samples.labels.device
-    with whole_float32(device) if precision == "float32" else nullcontext():
+    exact = whole_float32(device) if precision == "float32" else nullcontext()
+    with evaluating(model), exact:
         for start in range(0, len(samples), SCORING_BATCH):
             images_NCHW = pipeline.normalise(samples.images[start : start + SCORING_BATCH])
             with autocast(precision, device):
                 output = apply(model, images_NCHW) if apply else model(images_NCHW)
             outputs.append(output.float())
-    model.train(was_training)
     return torch.cat(outputs)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Puts a model into eval mode, and each of its layers back into its own mode afterwards."""
+    modes = [(layer, layer.training) for layer in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for layer, mode in modes:
+            layer.training = mode
 
 
 def step_seconds(

@@ -134,6 +134,41 @@ def features(model: nn.Module, images_NCHW: torch.Tensor) -> torch.Tensor:
     return out.flatten(1)
 
 
+_OPENED = ("body", "blocks", "stages", "layers")
+"""Children of a network that are no block but a row of blocks, by name."""
+
+
+def stages(model: nn.Module) -> list[nn.Module]:
+    """The blocks of a network from input to output, the head last.
+
+    - `resnet18` and other ResNets: stem, four stages of residual blocks, head.
+    - `allcnn`: eight convolutions with their batch norms, head.
+    - `vit` and other transformers: embedding, the blocks, head.
+
+    A lone layer belongs to the block before it, such as a last norm. Parameters that are of no
+    layer, such as a table of positions, belong to no block.
+
+    Args:
+        model: a network from `build`, or a deep copy of one.
+
+    Returns:
+        Blocks whose parameters are the network's own. Some are a `ModuleList` and cannot be called.
+    """
+    rows = [
+        list(child.children()) if name in _OPENED else [child]
+        for name, child in model.named_children()
+    ]
+    parts = [part for row in rows for part in row if any(True for _ in part.parameters())]
+    blocks: list[list[nn.Module]] = []
+    for part in parts[:-1]:
+        if blocks and not any(part.children()):
+            blocks[-1].append(part)
+        else:
+            blocks.append([part])
+    blocks.append(parts[-1:])
+    return [block[0] if len(block) == 1 else nn.ModuleList(block) for block in blocks]
+
+
 class _Reached(Exception):  # noqa: N818 - a way out, not an error
     """Raised in a forward pass to end the pass at its first layer."""
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mubench import AccessError
+from mubench._util.hashing import derive_seed
 from mubench.method.access import ACCESS
 from mubench.method.meter import Meter
 from tests.helpers.problems import make_problem
@@ -102,6 +103,115 @@ def test_fine_tune_can_be_stopped(tiny):
     problem = make_problem(tiny, "forget", meter=meter)
     problem.fine_tune(problem.original, problem.forget, epochs=9, lr=0.01, stop=lambda: True)
     assert meter.seen.backward == 6
+
+
+def test_fine_tune_can_be_stopped_after_a_step_which_may_change_weights(tiny):
+    meter = Meter()
+    problem = make_problem(tiny, "retain", meter=meter)
+    model, asked = problem.original, []
+
+    def after_step():
+        asked.append(problem.correct(model, problem.retain[:2]))  # counts, and leaves the mode
+        assert model.training
+        with torch.no_grad():
+            model.head.bias.fill_(7.0)
+        return len(asked) == 2
+
+    problem.fine_tune(
+        model, problem.retain, epochs=9, lr=0.01, batch_size=10, after_step=after_step,
+        stop=lambda: pytest.fail("asked for a training that is over"),
+    )  # fmt: skip
+    assert (meter.seen.forward, meter.seen.backward) == (24, 20)
+    assert model.head.bias.eq(7.0).all()
+    assert not model.training
+
+
+def test_watching_the_steps_changes_no_bit(tiny):
+    plain, watched = (make_problem(tiny, "retain") for _ in range(2))
+    plain.fine_tune(plain.original, plain.retain, epochs=2, lr=0.1)
+    watched.fine_tune(
+        watched.original, watched.retain, epochs=2, lr=0.1, after_step=lambda: None,
+        schedule="constant", max_norm=1e9,
+    )  # fmt: skip
+    pairs = zip(plain.original.parameters(), watched.original.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_frozen_batch_norm_acts_as_in_eval_and_keeps_its_statistics(tiny):
+    problem = make_problem(tiny, "forget")
+    model = problem.original
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    seen = []
+
+    def loss(logits_NK, batch):
+        problem.correct(model, problem.forget)  # a look at the model does not thaw it
+        seen.append((logits_NK.detach(), batch.index_N))
+        return torch.nn.functional.cross_entropy(logits_NK, batch.labels_N)
+
+    plain = problem.logits(model, problem.forget)
+    problem.fine_tune(
+        model, problem.forget, epochs=3, lr=0.1, batch_size=6, loss=loss, freeze_batch_norm=True
+    )
+    logits_NK, index_N = seen[0]
+    torch.testing.assert_close(logits_NK, plain[index_N])
+    for name, value in model.state_dict().items():
+        is_statistic = "running" in name or "num_batches" in name
+        assert torch.equal(value, before[name]) == is_statistic, name
+
+
+def test_parameters_that_require_no_gradient_stay(tiny):
+    problem = make_problem(tiny, "forget")
+    problem.original.body.requires_grad_(False)
+    before = problem.original.body[1][0].weight.clone(), problem.original.head.weight.clone()
+    problem.fine_tune(problem.original, problem.forget, epochs=1, lr=0.1, weight_decay=0.1)
+    assert torch.equal(problem.original.body[1][0].weight, before[0])
+    assert not torch.equal(problem.original.head.weight, before[1])
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "one-cycle"])
+def test_fine_tune_follows_a_schedule_and_clips(tiny, schedule):
+    problem, twin = (make_problem(tiny, "forget") for _ in range(2))
+    problem.fine_tune(
+        problem.original, problem.forget, epochs=5, lr=0.1, batch_size=6, schedule=schedule,
+        warmup=0.4, max_norm=0.01,
+    )  # fmt: skip
+    model = twin.original.train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    rates = (
+        torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 5)
+        if schedule == "cosine"
+        else torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, 0.1, total_steps=5, pct_start=0.4, cycle_momentum=False
+        )
+    )
+    order = derived_order(twin, 5)
+    for epoch, index in enumerate(order):
+        batch = twin.forget[index]
+        optimizer.zero_grad()
+        logits = model(twin.normalise(batch.images))
+        torch.nn.functional.cross_entropy(logits, batch.labels).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 0.01)
+        optimizer.step()
+        if epoch < 4:
+            rates.step()
+    for one, other in zip(problem.original.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
+
+
+def derived_order(problem, epochs):
+    """The order of D_f in each epoch of the problem's first call: from (seed, epoch) alone."""
+    seed = problem.seed_for("call 1")
+    for epoch in range(epochs):
+        generator = torch.Generator().manual_seed(derive_seed("epoch", seed, epoch))
+        yield torch.randperm(len(problem.forget), generator=generator)
+
+
+def test_stages_go_from_the_input_to_the_head(tiny):
+    problem = make_problem(tiny)
+    stages = problem.stages(problem.original)
+    assert len(stages) == 9
+    assert stages[-1] is problem.original.head
+    assert stages[0] is problem.original.body[1]
 
 
 def test_train_like_original_is_the_whole_recipe(tiny):

@@ -117,6 +117,17 @@ def test_one_cycle_is_torchs(tiny, warmup):
             schedule.step()
 
 
+def test_cosine_is_torchs(tiny):
+    recipe, _ = changed(tiny, schedule="cosine")
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=recipe.lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=50)
+    for step in range(50):
+        rate = optimizer.param_groups[0]["lr"]
+        assert learning_rate(recipe, step, 50) == pytest.approx(rate, rel=1e-6)
+        optimizer.step()
+        schedule.step()
+
+
 def test_step_schedule_divides_after_its_milestones(tiny):
     recipe, _ = changed(tiny, schedule="step", epochs=4, milestones=(2, 3), lr=1.0, gamma=0.1)
     rates = [learning_rate(recipe, step, 8) for step in range(8)]
@@ -173,6 +184,13 @@ def test_accuracy_over_a_ragged_last_batch_is_exact(tiny, monkeypatch):
     ragged = predict(model, tiny.train, tiny.pipeline)
     assert torch.allclose(whole, ragged, atol=1e-5)
     assert torch.equal(whole.argmax(1), ragged.argmax(1))
+
+
+def test_predict_gives_each_layer_its_mode_back(tiny):
+    model = tiny.fresh(3).train()
+    frozen = model.body[1][1].eval()
+    predict(model, tiny.test, tiny.pipeline)
+    assert [layer for layer in model.modules() if not layer.training] == [frozen]
 
 
 def test_predict_gives_the_training_flag_back_and_ignores_autocast(tiny):

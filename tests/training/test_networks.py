@@ -18,6 +18,7 @@ from mubench.training.networks import (
     contiguous_tensors,
     features,
     input_layer,
+    stages,
 )
 from tests.helpers.networks import K, images, make
 
@@ -261,6 +262,17 @@ def test_an_architecture_gives_a_fresh_network_for_each_seed(spec):
         not torch.equal(p, q) for p, q in zip(first.parameters(), other.parameters(), strict=True)
     )
     assert all(p.is_meta for p in architecture.fresh(0, "meta").parameters())
+
+
+@pytest.mark.parametrize(("spec", "count"), [(RESNET, 6), (ALLCNN, 9), (VIT, 4), (TIMM_VIT, 4)])
+def test_stages_hold_every_layer_once_in_order_and_the_head_last(spec, count):
+    model = make(spec, size=16)
+    blocks = stages(model)
+    assert len(blocks) == count
+    assert blocks[-1] is model.get_submodule("head" if spec != RESNET else "fc")
+    held = [p for block in blocks for p in block.parameters()]
+    own = {id(p) for p in model.parameters(recurse=False)}  # of no layer
+    assert [id(p) for p in held] == [id(p) for p in model.parameters() if id(p) not in own]
 
 
 def test_contiguous_tensors_are_copies_that_safetensors_can_write():
