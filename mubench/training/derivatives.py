@@ -23,6 +23,9 @@ from .loop import Batch, Loss, Pipeline, whole_float32
 PER_SAMPLE_FLOATS = 2**28
 """Most numbers that the gradients of samples computed at once hold: 1 GiB."""
 
+PASSES_AT_ONCE = 512
+"""Most backward passes of a sample that run at once: bounds the memory of activations."""
+
 ATTACKED_AT_ONCE = 500
 """Samples that are attacked at once: bounds memory."""
 
@@ -71,6 +74,7 @@ def sample_gradients(
         By name of a parameter: (N, *its shape), or (N, M, *its shape) for M values.
     """
     weights = {name: weight.detach() for name, weight in _trainable(model).items()}
+    num_weights = sum(weight.numel() for weight in weights.values())
 
     def values(weights: dict[str, Tensor], image: Tensor, label: Tensor, index: Tensor) -> Tensor:
         batch = Batch(image[None], label[None], index[None])
@@ -88,7 +92,10 @@ def sample_gradients(
         start += len(chunk)
         # The first sample, alone, tells how many values the loss has.
         each = sum(gradient.numel() for gradient in gradients.values()) // len(chunk)
-        batch_size = batch_size or max(1, PER_SAMPLE_FLOATS // each)
+        num_values = each // num_weights
+        batch_size = batch_size or max(
+            1, min(PER_SAMPLE_FLOATS // each, PASSES_AT_ONCE // num_values)
+        )
 
 
 def mean_squares(per_sample: Iterable[dict[str, Tensor]], like: nn.Module) -> dict[str, Tensor]:
