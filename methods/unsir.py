@@ -26,7 +26,7 @@ class UNSIR:
 
     requires: ClassVar[frozenset[str]] = frozenset({"forget", "retain"})
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "paper": {"impair_lr": 0.02, "repair_lr": 0.01, "noise_copies": 20}
+        "paper": {"impair_lr": 0.02, "repair_lr": 0.01, "noise_n": 256, "noise_copies": 20}
     }
 
     impair_lr: Annotated[float, Gt(0), Search(1e-5, 3e-2, log=True)] = 3e-4  # step size of Adam in
@@ -35,7 +35,7 @@ class UNSIR:
     # the authors' later code has 1e-4 in both
     retain_share: Annotated[float, Interval(gt=0, le=1)] = 0.2  # of D_r in either pass: the paper's
     # 1000 images per class of CIFAR-10
-    noise_n: Annotated[int, Ge(1)] = 256  # images of noise per class of D_f
+    noise_n: Annotated[int, Ge(1)] = 64  # images of noise per class of D_f; the paper has 256
     noise_copies: Annotated[int, Ge(1)] = 1  # of each in the first pass
     noise_steps: Annotated[int, Ge(1)] = 40  # of Adam on the noise
     noise_lr: Annotated[float, Gt(0)] = 0.1  # step size of Adam on normalised pixels

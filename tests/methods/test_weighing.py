@@ -60,7 +60,7 @@ def noise_of(make, forget=None, retain=None, **settings):
 
 
 def test_fisher_noise_has_the_variance_of_the_sheet(make):
-    """sqrt(alpha min(1 / F, 1e3)) on convolutions; ten times the variance on vectors and the head."""
+    """sqrt(alpha min(1 / F, 1e3)) on convolutions; 10 times that variance on all else."""
     alpha, few = 1e-7, TRAIN[:24]
     problem = make({"retain"}, retain=few)
     fisher = fisher_by_hand(problem, problem.original, few)
@@ -216,7 +216,7 @@ def test_ntk_takes_k_backward_passes_a_sample_of_either_set(make):
 
 
 def test_iu_takes_a_pass_over_all_and_one_of_its_samples(make):
-    assert counted(make, IU(fisher_n=50)) == (len(TRAIN) + 50, len(TRAIN) + 50)
+    assert counted(make, IU(fisher_share=50 / 300)) == (len(TRAIN) + 50, len(TRAIN) + 50)
 
 
 def test_pbu_takes_its_epochs_and_the_fisher_information(make):
