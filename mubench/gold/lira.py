@@ -4,7 +4,9 @@ The attack is that of Carlini et al. 2022, arXiv:2112.03570. On each sample of D
 model's log-odds of the true class against two normal distributions: those of models that were
 trained with the sample and of models that were not. The paper trains shadow models for both. Here
 the golds of other cases are the first and the golds of the case the second, so none is trained. As
-in the paper where shadow models are few, one variance serves for all samples of a kind.
+in the paper where shadow models are few, one variance serves for all samples of a kind. Unlike in
+the paper, each model's median log-odds on the test set are subtracted first. Otherwise a model that
+is less sure of everything would pass for one that has forgotten.
 
 What the attack makes of a gold is what it makes of a model that never saw D_f. Each gold of a case
 is left out of the fit once, and then both that gold and the model under attack are scored. So a
@@ -22,12 +24,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mubench._util.arrays import Bools, Floats, Ints, Logits
+from mubench._util.arrays import Bools, Floats, Ints
 from mubench._util.errors import UserError
 from mubench._util.statistics import MeanInterval, mean_interval
 from mubench.record.check import read_results
 from mubench.record.folder import readout_beside
-from mubench.record.readout import compact, read_arrays
+from mubench.record.readout import Readout, compact, parse_readout
 from mubench.record.schema import Record
 from mubench.record.stacked import log_odds
 from mubench.task.spec import Case
@@ -170,8 +172,8 @@ class Auditor:
                 f"(`MUBENCH_CACHE=FOLDER mubench gold build --task {loaded.task.name}`)"
             )
         self.labels_U = union_labels(loaded)
-        self.log_odds_GU = log_odds(np.stack(logits), self.labels_U)
-        self.right_GU: Bools = np.stack(logits).argmax(axis=2) == self.labels_U
+        medians = [_test_median(library.readout(r, r.case).readout) for r in self.refs if r.case]
+        self.log_odds_GU = log_odds(np.stack(logits), self.labels_U) - np.array(medians)[:, None]
         self.trained_GU = np.stack([trained_on(loaded, ref) for ref in self.refs])
 
     def places(self, case: Case) -> Ints:
@@ -181,32 +183,33 @@ class Auditor:
         return places_N
 
     def memorisation(self, case: Case) -> Floats:
-        """How much the golds memorise each sample of a D_f, (N,): see `memorisation`."""
+        """How much golds and originals memorise each sample of a D_f, (N,): see `memorisation`."""
+        refs = [*self.library.loaded.originals, *self.refs]
+        read = [(ref, union_logits(self.library, ref)) for ref in refs]
+        known = [(ref, logits_UK) for ref, logits_UK in read if logits_UK is not None]
         places_N = self.places(case)
-        return memorisation(self.right_GU[:, places_N], self.trained_GU[:, places_N])
+        right_GU = np.stack([logits_UK.argmax(axis=1) for _, logits_UK in known]) == self.labels_U
+        trained_GU = np.stack([trained_on(self.library.loaded, ref) for ref, _ in known])
+        return memorisation(right_GU[:, places_N], trained_GU[:, places_N])
 
-    def scores(self, case: Case, logits: Sequence[Logits]) -> Scores:
+    def scores(self, case: Case, readouts: Sequence[Readout]) -> Scores:
         """Attacks models on their D_f.
 
         Args:
             case: whose D_f the models are asked about.
-            logits: outputs of each model on D_f, (N, K) in D_f order.
+            readouts: of each model on the case.
         """
         places_N = self.places(case)
-        # Rounded as the golds' are, so that rounding tells nothing.
-        rounded = np.stack([compact(logits_NK) for logits_NK in logits])
-        own_RN = log_odds(rounded, self.labels_U[places_N])
+        own_RN = [
+            log_odds(compact(one.forget_logits_NK)[None], one.forget_labels_N)[0]
+            - _test_median(one)
+            for one in readouts
+        ]
         models, golds = [], []
-        for left_out, models_GN, trained_GN in self._leave_one_out(case, places_N):
+        for left_out_N, models_GN, trained_GN in self._leave_one_out(case, places_N):
             models += [log_likelihood_ratio(own_N, models_GN, trained_GN) for own_N in own_RN]
-            golds.append(log_likelihood_ratio(left_out, models_GN, trained_GN))
+            golds.append(log_likelihood_ratio(left_out_N, models_GN, trained_GN))
         return Scores(np.stack(models), np.stack(golds))
-
-    def original_logits(self, case: Case) -> list[Logits]:
-        """Outputs of the task's originals on a D_f, as far as they are here, each (N, K)."""
-        found = [union_logits(self.library, ref) for ref in self.library.loaded.originals]
-        places_N = self.places(case)
-        return [logits_UK[places_N] for logits_UK in found if logits_UK is not None]
 
     def _leave_one_out(self, case: Case, places_N: Ints) -> Iterator[tuple[Floats, Floats, Bools]]:
         """The log-odds of each gold of a case on D_f; those of all other golds; their training."""
@@ -232,11 +235,12 @@ def leaks(auditor: Auditor, results: Path | None) -> dict[str, Leak]:
     Raises:
         UserError: there is no such folder.
     """
-    loaded = auditor.library.loaded
-    models: dict[str, dict[Case, list[Logits]]] = defaultdict(lambda: defaultdict(list))
+    library, loaded = auditor.library, auditor.library.loaded
+    models: dict[str, dict[Case, list[Readout]]] = defaultdict(lambda: defaultdict(list))
     for case in loaded.cases:
-        if originals := auditor.original_logits(case):
-            models["originals"][case] = originals
+        for ref in loaded.originals:
+            if library.model_entry(ref) or library.cached_readout(ref, case):
+                models["originals"][case].append(library.readout(ref, case).readout)
     read = read_results(results, [loaded.task]).checked if results else ()
     measured = [one for one in read if one.values]
     sets = Counter(method for method, _ in {_entry(one.record) for one in measured})
@@ -245,12 +249,18 @@ def leaks(auditor: Auditor, results: Path | None) -> dict[str, Leak]:
         label = f"{method} ({parameters})" if sets[method] > 1 else method
         assert results
         path = readout_beside(results / one.file)
-        logits_NK = read_arrays(path.read_bytes(), path.name)["forget_logits"]
-        models[label][loaded.case(one.record.case)].append(logits_NK)
+        readout = parse_readout(path.read_bytes(), path.name)
+        models[label][loaded.case(one.record.case)].append(readout)
     return {
-        label: Leak.of([auditor.scores(case, logits) for case, logits in by_case.items()])
+        label: Leak.of([auditor.scores(case, readouts) for case, readouts in by_case.items()])
         for label, by_case in models.items()
     }
+
+
+def _test_median(readout: Readout) -> float:
+    """The median log-odds of the true class on the test set, in nats."""
+    logits_1MK, labels_M = compact(readout.test_logits_MK)[None], readout.test_labels_M
+    return float(np.median(log_odds(logits_1MK, labels_M)))
 
 
 def _entry(record: Record) -> tuple[str, str]:
