@@ -2,15 +2,19 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mubench._util.cache import Store
+from mubench._util.files import write_atomic
 from mubench._util.messages import say
 
 from .loading import build_missing, chosen_cases, load
 from .options import CASE, DEVICE, TASK, examples, usage_errors
+
+if TYPE_CHECKING:
+    from mubench._util.statistics import MeanInterval
 
 
 @click.group()
@@ -68,6 +72,68 @@ def verify(task_name: str, case_ids: tuple[str, ...]) -> None:
     click.echo(f"{checked} models checked, {len(defects)} defects")
     if defects:
         sys.exit(1)
+
+
+@gold.command(
+    epilog=examples(
+        "mubench gold audit --task digits-subset",
+        "mubench gold audit --task digits-subset --results results --samples samples.csv",
+    )
+)
+@TASK
+@DEVICE
+@click.option(
+    "--results", type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of records whose models are attacked too.",
+)  # fmt: skip
+@click.option(
+    "--samples", type=click.Path(dir_okay=False, path_type=Path),
+    help="CSV file to write: how much golds memorise each sample.",
+)  # fmt: skip
+def audit(task_name: str, device: str, results: Path | None, samples: Path | None) -> None:
+    """Attacks models sample by sample: can one tell that they were trained on D_f?
+
+    The attack is a likelihood-ratio attack (LiRA) with the golds as shadow models: those of other
+    cases were trained on D_f, those of the case were not. Against a retrained model, the AUROC is
+    0.5, and the true positive rate at 1% false positives is 1%.
+    """
+    from mubench._util.tables import plain
+    from mubench.gold.lira import Auditor, leaks
+
+    library = load(task_name, device)
+    with usage_errors():
+        auditor = Auditor(library)
+        found = leaks(auditor, results)
+    rows = [["golds (by calibration)", "0.500", "1.0"]]
+    rows += [
+        [label, _with_interval(leak.auroc, 1, 3), _with_interval(leak.tpr, 100, 1)]
+        for label, leak in found.items()
+    ]
+    click.echo(plain(rows, ["model", "AUROC", "TPR at 1% FPR, %"], "lrr"))
+    memorised = {case.id: auditor.memorisation(case) for case in library.loaded.cases}
+    values = [value for values_N in memorised.values() for value in values_N]
+    click.echo(
+        f"\nmemorisation: golds that were trained on a sample are right on it more often by "
+        f"{100 * sum(values) / len(values):.1f} points; by 50 or more on "
+        f"{sum(value >= 0.5 for value in values)} of {len(values)} samples"
+    )
+    if samples:
+        lines = [f"{case},{i},{v}" for case, vs in memorised.items() for i, v in enumerate(vs)]
+        write_atomic(samples, "\n".join(["case,sample,memorisation", *lines, ""]).encode())
+
+
+def _with_interval(interval: "MeanInterval", scale: float, digits: int) -> str:
+    """A mean over cases with the half width of its interval.
+
+    Args:
+        interval: the mean and the half width.
+        scale: factor to the printed number.
+        digits: after the point.
+    """
+    text = f"{scale * interval.mean:.{digits}f}"
+    if interval.half_width is None:
+        return text
+    return f"{text} ± {scale * interval.half_width:.{digits}f}"
 
 
 @gold.command(epilog=examples("mubench gold export --task cifar10-subset golds.zip"))

@@ -6,7 +6,8 @@ baseline. Otherwise golds that were trained anew elsewhere would change the numb
 
 | a method is | if                                                                        |
 |-------------|---------------------------------------------------------------------------|
-| worse       | a measure of quality exceeds the tolerance of `mubench.gate.tolerance`    |
+| worse       | a measure of quality exceeds the tolerance of `mubench.gate.tolerance`:   |
+|             | the mean over cases, or one case                                          |
 | worse       | a run fails, and no run of that case failed before                        |
 | costlier    | its mean cost over cases exceeds the baseline's by more than `COSTS` says |
 
@@ -29,10 +30,9 @@ from mubench._util.statistics import ROUNDING
 from mubench.record.check import Checked, Results
 from mubench.record.folder import ResultsFolder, readout_beside
 from mubench.record.readout import Arrays, read_arrays, same_case
-from mubench.record.schema import Record
 from mubench.record.stacked import StackedReadouts
 
-from .tolerance import QUALITY, CasePair, Side, tolerance
+from .tolerance import QUALITY, CasePair, Golds, Side, Tolerance
 
 COSTS = (("epochs_equivalent", 1.25, 0.01), ("seconds", 1.5, 0.1))
 """Measure of cost, the largest ratio to the baseline that is no regression, and the largest
@@ -41,7 +41,7 @@ difference that is none, in the unit of the record. A regression exceeds both.""
 
 @dataclass(frozen=True)
 class Finding:
-    """One measure of one method, compared."""
+    """One measure of one method, compared: over all cases, or in a case that is worse by itself."""
 
     task: str
     method: str
@@ -54,7 +54,7 @@ class Finding:
     worst_case: str
     is_regression: bool
     note: str
-    """Why nothing was concluded, or how a run failed; empty otherwise."""
+    """Why nothing was concluded, how a run failed, or that a case is worse by itself; or empty."""
     baseline: float | None = None
     """Mean over cases, in the unit of the record; None for `status`."""
     new: float | None = None
@@ -108,7 +108,7 @@ def compare(
             if only:
                 unpaired.append(f"{key.label}: {', '.join(sorted(only))} only in {folder}")
         cases = [
-            _RunsOfCase(case, *_common_seeds(stored_cases[case], fresh_cases[case]))
+            _RunsOfCase.of(case, stored_cases[case], fresh_cases[case])
             for case in sorted(stored_cases.keys() & fresh_cases)
         ]
         findings += _failures(key, cases)
@@ -168,18 +168,26 @@ class _RunsOfCase:
     name: str
     baseline: Sequence[Checked]
     new: Sequence[Checked]
+    all_baseline: Sequence[Checked]
+    """As `baseline`, with the seeds that the new records lack."""
+    all_new: Sequence[Checked]
+    """As `new`, with the seeds that the baseline lacks."""
+
+    @classmethod
+    def of(cls, name: str, baseline: Sequence[Checked], new: Sequence[Checked]) -> "_RunsOfCase":
+        """The runs of a case, those that are compared and all.
+
+        Args:
+            name: the id of the case.
+            baseline: the stored runs.
+            new: the new runs.
+        """
+        return cls(name, *_common_seeds(baseline, new), baseline, new)
 
     @property
     def is_measured(self) -> bool:
         """True if both sides have a run that did not fail."""
         return any(c.values for c in self.baseline) and any(c.values for c in self.new)
-
-    @property
-    def is_repeat(self) -> bool:
-        """True if nothing but a change of code can have changed the numbers."""
-        return [_conditions(c.record) for c in self.baseline] == [
-            _conditions(c.record) for c in self.new
-        ]
 
     def costs(self, measure: str) -> tuple[float, float]:
         """The mean over seeds of a cost, in the unit of the record: baseline, then new."""
@@ -188,12 +196,6 @@ class _RunsOfCase:
             for side in (self.baseline, self.new)
         ]
         return means[0], means[1]
-
-
-def _conditions(record: Record) -> tuple[object, ...]:
-    """Whatever must be equal, besides the code, for two runs to repeat each other bit for bit."""
-    libraries = sorted((k, v) for k, v in record.versions.items() if k != "mubench")
-    return record.seed, record.device, record.threads, record.precision, libraries
 
 
 def _failures(key: Key, cases: Sequence[_RunsOfCase]) -> Iterator[Finding]:
@@ -223,10 +225,11 @@ def _quality(
         new: the folder of the new records.
     """
     pairs = [_scored(case, baseline, new) for case in cases]
-    is_repeat = all(case.is_repeat for case in cases)
     for measure in QUALITY:
-        difference = float(np.mean([pair.difference(measure) for pair in pairs]))
-        limit = tolerance(pairs, measure, is_repeat=is_repeat)
+        tolerance = Tolerance(pairs, measure)
+        limit = tolerance.of_mean()
+        difference = float(tolerance.differences_C.mean())
+        is_worse = limit is not None and difference > limit + ROUNDING
         yield Finding(
             *key,
             measure=measure,
@@ -236,24 +239,48 @@ def _quality(
             change=difference,
             tolerance=limit,
             worst_case=max(pairs, key=lambda pair: pair.difference(measure)).case,
-            is_regression=limit is not None and difference > limit + ROUNDING,
-            note="cannot tell: other seeds or machine" if limit is None else "",
+            is_regression=is_worse,
+            note="cannot tell: too few cases and seeds" if limit is None else "",
         )
+        if is_worse:
+            continue
+        for pair, case_limit in tolerance.worse_cases():
+            yield Finding(
+                *key,
+                measure=measure,
+                cases=1,
+                baseline=pair.baseline.value(measure),
+                new=pair.new.value(measure),
+                change=pair.difference(measure),
+                tolerance=case_limit,
+                worst_case=pair.case,
+                is_regression=True,
+                note="in this case by itself",
+            )
 
 
 def _scored(case: _RunsOfCase, baseline: ResultsFolder, new: ResultsFolder) -> CasePair:
     """Both sides of a case, scored against the baseline's golds."""
     record = next(c.record for c in case.baseline if c.values)
     gold_arrays = [_arrays(path) for path in baseline.golds(record)]
-    golds = StackedReadouts.of(gold_arrays)
+    golds = Golds(StackedReadouts.of(gold_arrays))
 
-    def side(folder: ResultsFolder, runs: Sequence[Checked]) -> Side:
+    def stacked(folder: ResultsFolder, runs: Sequence[Checked]) -> StackedReadouts:
         readouts = [_arrays(readout_beside(folder / c.file)) for c in runs if c.values]
         if not all(same_case(readout, gold_arrays[0]) for readout in readouts):
             raise UserError(f"{case.name} of {record.task} has other images in {folder.root}")
-        return Side.of(StackedReadouts.of(readouts), golds)
+        return StackedReadouts.of(readouts)
 
-    return CasePair(case.name, side(baseline, case.baseline), side(new, case.new), golds)
+    def side(folder: ResultsFolder, runs: Sequence[Checked], every: Sequence[Checked]) -> Side:
+        all_models = stacked(folder, every) if len(every) > len(runs) else None
+        return Side.of(stacked(folder, runs), golds.models, all_models)
+
+    return CasePair(
+        case.name,
+        side(baseline, case.baseline, case.all_baseline),
+        side(new, case.new, case.all_new),
+        golds,
+    )
 
 
 def _arrays(path: Path) -> Arrays:

@@ -9,15 +9,17 @@ from mubench._util.tables import markdown, plain
 from mubench.record.measures import MEASURES
 
 from .regress import COSTS, Comparison, Finding
-from .tolerance import CASES_FOR_TOLERANCE, MARGIN, QUALITY, REPEAT_CONFIDENCE, SEEDS_CONFIDENCE
+from .tolerance import CASES_FOR_TOLERANCE, CONFIDENCE, LEAST_FREEDOM, MARGINS, QUALITY
 
 RULE = (
-    "Worse: the mean over cases of the loss from baseline to new exceeds the tolerance. The "
-    f"tolerance is the largest of {MARGIN:.0%} of the floor's gap between golds, the "
-    f"{REPEAT_CONFIDENCE:.1%} one-sided bound from the paired samples and, where the seeds or the "
-    f"machine differ, the {SEEDS_CONFIDENCE:.1%} bounds from samples widened by the golds' "
-    f"dispersion, from cases (at least {CASES_FOR_TOLERANCE}) and from seeds. A change above zero "
-    "is a loss. Costlier: "
+    "Worse: the loss from baseline to new exceeds the tolerance, in the mean over cases or in one "
+    "case, Holm's correction covering the cases. The tolerance is the largest of a share of the "
+    "floor's gap between golds ("
+    + ", ".join(f"{share:.0%} of {name}" for name, share in MARGINS.items())
+    + f") and the {CONFIDENCE:.0%} one-sided bounds from the paired samples widened by the golds' "
+    f"dispersion, from the spread of the cases (at least {CASES_FOR_TOLERANCE}) and from that of "
+    f"the seeds (at least {LEAST_FREEDOM} degrees of freedom). A change above zero is a loss. "
+    "Costlier: "
     + " or ".join(f"{measure} above {limit} x the baseline" for measure, limit, _ in COSTS)
     + "; seconds only with --same-job, on one device and equal threads. Units: "
     + ", ".join(f"{name} in {unit}" for name in QUALITY if (unit := MEASURES[name].unit))
@@ -81,7 +83,8 @@ def _sentence(finding: Finding) -> str:
         return f"{where}: {finding.note}"
     before, after = (_value(finding, value) for value in (finding.baseline, finding.new))
     tolerated = _change(finding, finding.tolerance)
-    return f"{where}: {finding.measure} {before} -> {after} (tolerated: {tolerated})"
+    note = f", {finding.note}" if finding.note else ""
+    return f"{where}: {finding.measure} {before} -> {after} (tolerated: {tolerated}){note}"
 
 
 def _row(finding: Finding) -> list[str]:

@@ -15,6 +15,7 @@ from mubench.training.networks import contiguous_tensors
 from .audit import audit_training
 from .identity import ModelRef
 from .library import CHECKPOINTS, MODELS, STATE, WEIGHTS, GoldLibrary
+from .union import union_logits
 
 CHECKPOINT_SECONDS = 20
 """Least seconds between two checkpoints of a training."""
@@ -23,7 +24,9 @@ CHECKPOINT_SECONDS = 20
 def train(
     library: GoldLibrary, ref: ModelRef, on_step: Callable[[Step], None] | None = None
 ) -> None:
-    """Trains, audits and keeps a model, unless it is cached; also reads out a gold.
+    """Trains, audits and keeps a model, unless it is cached, and reads it out.
+
+    A gold is read out on its case. Every model is read out on the union of the forget sets.
 
     Args:
         library: where the model is kept.
@@ -39,6 +42,7 @@ def train(
                 _train(library, ref, on_step)
     if ref.case:
         library.readout(ref, ref.case)
+    union_logits(library, ref)
 
 
 def _train(library: GoldLibrary, ref: ModelRef, on_step: Callable[[Step], None] | None) -> None:

@@ -225,10 +225,6 @@ def mean_distance(values_RN: Floats) -> float:
 def margins(logits_RNK: Logits, labels_N: Ints) -> Floats:
     """How sure models are of the true class: its logit less the logsumexp of all others, clipped.
 
-    This is the statistic of membership inference and of data attribution (Carlini et al. 2022,
-    arXiv:2112.03570; Georgiev et al. 2024, arXiv:2410.23232). Both clip nothing; see
-    `MARGIN_LIMIT`.
-
     Args:
         logits_RNK: outputs of R models on D_f, (R, N, K).
         labels_N: the true classes, (N,).
@@ -236,12 +232,29 @@ def margins(logits_RNK: Logits, labels_N: Ints) -> Floats:
     Returns:
         One margin per model and sample, (R, N), within `MARGIN_LIMIT` of zero.
     """
+    clipped_RN: Floats = np.clip(log_odds(logits_RNK, labels_N), -MARGIN_LIMIT, MARGIN_LIMIT)
+    return clipped_RN
+
+
+def log_odds(logits_RNK: Logits, labels_N: Ints) -> Floats:
+    """The logarithm of the odds that models give the true class: margins that are not clipped.
+
+    This is the statistic of membership inference and of data attribution (Carlini et al. 2022,
+    arXiv:2112.03570; Georgiev et al. 2024, arXiv:2410.23232).
+
+    Args:
+        logits_RNK: outputs of R models, (R, N, K).
+        labels_N: the true classes, (N,).
+
+    Returns:
+        One per model and sample, (R, N), in nats.
+    """
     logits_RNK = logits_RNK.astype(np.float64)
     is_true_1NK = np.arange(logits_RNK.shape[2]) == labels_N[None, :, None]
     others_RN = logsumexp(np.where(is_true_1NK, -np.inf, logits_RNK), axis=2)
     true_RN = np.where(is_true_1NK, logits_RNK, 0.0).sum(axis=2)
-    clipped_RN: Floats = np.clip(true_RN - others_RN, -MARGIN_LIMIT, MARGIN_LIMIT)
-    return clipped_RN
+    log_odds_RN: Floats = true_RN - others_RN
+    return log_odds_RN
 
 
 def balanced(easy_RN: Bools, gold_right_GN: Bools) -> Floats | None:

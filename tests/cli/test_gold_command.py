@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from mubench.cli.loading import load
+from mubench.gold.train import train
 from tests.helpers.commands import RUN, call
+from tests.helpers.tiny import TINY
 
 
 def test_gold_commands(folder, tmp_path, monkeypatch):
@@ -21,3 +24,43 @@ def test_gold_commands(folder, tmp_path, monkeypatch):
     broken = call("gold", "import", "g.zip")
     assert broken.exit_code == 2
     assert "not a bundle" in broken.stderr
+
+
+AUDITED = """
+"b", "d" -> "a", "b"
+6, 12 -> 20
+golds = 2 -> golds = 3
+epochs = 3 -> epochs = 1
+"""
+
+
+def test_gold_audit_attacks_originals_and_records(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MUBENCH_CACHE", str(tmp_path / "cache"))
+    text = TINY
+    for change in AUDITED.strip().splitlines():
+        text = text.replace(*change.split(" -> "))
+    Path("audited.toml").write_text(text)
+    library = load("audited.toml", "cpu")
+    for ref in library.needed(library.loaded.cases):
+        train(library, ref)
+    run = call("run", "--task", "audited.toml", "--method", "original", "--cases", "all")
+    assert run.exit_code == 0, run.output
+    result = call("gold", "audit", "--task", "audited.toml", "--results", "results",
+                  "--samples", "samples.csv")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    rows = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines() if line}
+    assert rows["golds"][-2:] == ["0.500", "1.0"]
+    assert rows["original"] == rows["originals"], "a record's readout gives what the cache gives"
+    assert "points; by 50 or more on" in result.output
+    header, *samples = Path("samples.csv").read_text().splitlines()
+    assert header == "case,sample,memorisation"
+    assert [line.rpartition(",")[0] for line in samples] == [
+        f"{case},{sample}" for case in ("a-20", "b-20") for sample in range(20)
+    ]
+
+
+def test_gold_audit_says_what_it_needs(folder):
+    result = call("gold", "audit", "--task", "tiny.toml")
+    assert result.exit_code == 2
+    assert "needs two cases and 3 golds per case" in result.output

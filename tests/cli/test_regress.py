@@ -36,7 +36,7 @@ def test_command(lab, tmp_path, call):
     assert table.exit_code == 1
     assert "m (" in table.stdout
     assert "COSTLIER" in table.stdout
-    assert "Worse: the mean over cases" in table.stdout
+    assert "Worse: the loss from baseline to new" in table.stdout
     markdown = call("--format", "markdown")
     assert markdown.exit_code == 1
     assert markdown.stdout.startswith("### mubench regress: regression")

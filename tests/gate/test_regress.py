@@ -29,23 +29,50 @@ def test_same_records_pass(lab, tmp_path):
     comparison, worse = judged(lab, fresh_lab(lab, tmp_path))
     assert not worse
     assert {f.measure for f in comparison.findings} == {
-        "delta", "activation_distance", "label_accuracy", "test_accuracy", "epochs_equivalent",
+        "margin_distance", "delta", "activation_distance", "test_accuracy", "epochs_equivalent",
         "seconds",
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("cases", [CLASSES, CLASSES[:1]])
-def test_ten_points_of_delta_are_found(lab, tmp_path, cases):
+@pytest.mark.parametrize(("cases", "seeds"), [(CLASSES, 1), (CLASSES[:1], 3)])
+def test_ten_points_of_delta_are_found(lab, tmp_path, cases, seeds):
     new = fresh_lab(lab, tmp_path)
     for case in (f"{name}-40" for name in cases):
-        path = lab.add("m", case, accuracy=0.8)
-        new.add("m", case, readout=flipped(path, 10))
+        for seed in range(seeds):
+            path = lab.add("m", case, seed, accuracy=0.8)
+            new.add("m", case, seed, readout=flipped(path, 10))
     comparison, worse = judged(lab, new)
     assert "delta" in worse
     (finding,) = (f for f in comparison.regressions if f.measure == "delta")
     assert finding.method == "m"
     assert finding.change == pytest.approx(10, abs=0.5)
     assert finding.worst_case in lab.cases
+
+
+def test_ten_points_in_one_case_of_ten_are_found(lab, tmp_path):
+    new = fresh_lab(lab, tmp_path)
+    for case in lab.cases:
+        path = lab.add("m", case, accuracy=0.8)
+        new.add("m", case, readout=flipped(path, 10 if case == "c-40" else 0))
+    comparison, worse = judged(lab, new)
+    assert "delta" in worse
+    found = [f for f in comparison.regressions if f.measure == "delta"]
+    assert [(f.worst_case, f.cases) for f in found] == [("c-40", 1)]
+    (over_all,) = (f for f in comparison.findings if f.measure == "delta" and f.cases == 10)
+    assert not over_all.is_regression, "the other nine hide it in the mean"
+
+
+def test_the_same_seeds_by_code_that_rounds_otherwise_are_quiet(lab, tmp_path):
+    """What training makes of another rounding is as much as another seed does."""
+    for case in lab.cases:
+        lab.add("m", case, accuracy=0.8)
+    for number in range(3):
+        new = fresh_lab(lab, tmp_path, f"new-{number}")
+        for case in lab.cases:
+            rng = np.random.default_rng([5, number, lab.cases.index(case)])
+            accuracy = float(np.clip(0.8 + rng.normal(0, 0.05), 0, 1))
+            new.add("m", case, readout=lab.readout(case, rng, accuracy, 0.8))
+        assert not judged(lab, new)[1]
 
 
 def test_ten_points_with_other_seeds_are_found(lab, tmp_path):

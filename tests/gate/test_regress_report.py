@@ -25,7 +25,7 @@ def comparison(*findings):
     ("measure", "expected"),
     [
         ("delta", "delta 0.500 -> 0.250 (tolerated: +0.125)"),
-        ("label_accuracy", "label_accuracy 50.00 -> 25.00 (tolerated: +12.50)"),
+        ("test_accuracy", "test_accuracy 50.00 -> 25.00 (tolerated: +12.50)"),
         ("epochs_equivalent", "epochs_equivalent 0.50 -> 0.25 (tolerated: x 0.12)"),
     ],
 )

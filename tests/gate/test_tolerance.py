@@ -33,7 +33,7 @@ def test_one_case_with_another_seed_tells_nothing_of_quality(lab, tmp_path):
     comparison, worse = judged(lab, new)
     assert not worse
     assert {f.note for f in comparison.findings if f.measure == "delta"} == {
-        "cannot tell: other seeds or machine"
+        "cannot tell: too few cases and seeds"
     }
 
 
