@@ -27,7 +27,7 @@ class PBU:
 
     requires: ClassVar[frozenset[str]] = frozenset({"forget"})
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "paper": {"epochs": 5, "freeze_batch_norm": False, "clip": None}
+        "paper": {"lr": 1e-4, "freeze_batch_norm": False, "clip": None}
     }
 
     forget_weight: Annotated[float, Gt(0), Search(1, 1e5, log=True)] = 721.0  # alpha, of the loss
@@ -36,8 +36,9 @@ class PBU:
     # of weights by the Fisher information
     distance_weight: Annotated[float, Ge(0), Search(1e1, 1e5, log=True)] = 4001.0  # gamma, of the
     # plain squared distance of weights
-    lr: Annotated[float, Gt(0), Search(1e-5, 1e-2, log=True)] = 1e-4  # step size of Adam
-    epochs: Annotated[int, Ge(1)] = 20  # passes over D_f; the paper's 5 are of a whole class
+    lr: Annotated[float, Gt(0), Search(1e-6, 1e-3, log=True)] = 1e-5  # step size of Adam;
+    # the paper's 1e-4 is of a small network
+    epochs: Annotated[int, Ge(1), Search(1, 20)] = 5  # passes over D_f; the paper's
     batch_size: Annotated[int, Ge(2)] = 64  # the paper's
     freeze_batch_norm: bool = True  # whether running statistics stay as they are
     clip: Annotated[float, Gt(0)] | None = 2.0  # most that the loss of D_f counts, in units of

@@ -73,12 +73,15 @@ def sample_gradients(
     Yields:
         By name of a parameter: (N, *its shape), or (N, M, *its shape) for M values.
     """
-    weights = {name: weight.detach() for name, weight in _trainable(model).items()}
+    # In torch's own memory format, because pooling of channels-last images has no `vmap`.
+    fixed = {name: weight.detach().contiguous() for name, weight in model.named_parameters()}
+    weights = {name: fixed.pop(name) for name in _trainable(model)}
     num_weights = sum(weight.numel() for weight in weights.values())
 
     def values(weights: dict[str, Tensor], image: Tensor, label: Tensor, index: Tensor) -> Tensor:
         batch = Batch(image[None], label[None], index[None])
-        return loss(functional_call(model, weights, (batch.images_NCHW,)).float(), batch)
+        logits_1K = functional_call(model, fixed | weights, (batch.images_NCHW,)).float()
+        return loss(logits_1K, batch)
 
     # By the images too, so that every pass reaches the first layer and is counted.
     derive = vmap(jacrev(values, (0, 1)), (None, 0, 0, 0))
@@ -87,7 +90,8 @@ def sample_gradients(
         chunk = samples[start : start + (batch_size or 1)]
         index_N = torch.arange(start, start + len(chunk), device=chunk.labels.device)
         with _evaluating(model), sdpa_kernel(SDPBackend.MATH):  # the fused have no `vmap`
-            gradients, _ = derive(weights, pipeline.normalise(chunk.images), chunk.labels, index_N)
+            images_NCHW = pipeline.normalise(chunk.images).contiguous()
+            gradients, _ = derive(weights, images_NCHW, chunk.labels, index_N)
         yield gradients
         start += len(chunk)
         # The first sample, alone, tells how many values the loss has.
