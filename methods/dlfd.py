@@ -7,6 +7,7 @@ In the authors' code transport never reaches the perturbation, which only the lo
 does. They choose by membership inference on validation data when to stop; here the one pass is all.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
@@ -86,6 +87,6 @@ class DLFD:
         from_M, to_N = cost_MN.new_zeros(m, 1), cost_MN.new_zeros(1, n)
         log_MN = -cost_MN / self.blur
         for _ in range(self.iterations):
-            from_M = -(log_MN + to_N).logsumexp(1, keepdim=True) - torch.tensor(m).log().item()
-            to_N = -(log_MN + from_M).logsumexp(0, keepdim=True) - torch.tensor(n).log().item()
+            from_M = -(log_MN + to_N).logsumexp(1, keepdim=True) - math.log(m)
+            to_N = -(log_MN + from_M).logsumexp(0, keepdim=True) - math.log(n)
         return (log_MN + from_M + to_N).exp()

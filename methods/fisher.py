@@ -66,5 +66,5 @@ class Fisher:
                     variance = torch.where(
                         gone_K.view(-1, *[1] * (weight.ndim - 1)), 1e-4, variance
                     )
-                weight += variance.sqrt() * noise
+                weight.add_(variance.sqrt() * noise)
         return model

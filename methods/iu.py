@@ -49,8 +49,8 @@ class IU:
         step_P = self.alpha * self.solve(each_NP, influence_P)
         sizes = [weight.numel() for weight in model.parameters()]
         with torch.no_grad():
-            for weight, step in zip(model.parameters(), step_P.split(sizes), strict=True):
-                weight += step.view_as(weight)
+            for weight, step in zip(model.parameters(), torch.split(step_P, sizes), strict=True):
+                weight.add_(step.view_as(weight))
         return model
 
     def solve(self, each_NP: Tensor, right_P: Tensor) -> Tensor:
@@ -58,8 +58,9 @@ class IU:
         n = len(each_NP)
         gram_NN = (each_NP @ each_NP.T).double()
         gram_NN += n * self.damping * torch.eye(n, device=gram_NN.device)
-        along_N = torch.linalg.solve(gram_NN, (each_NP @ right_P).double())
-        return (right_P - each_NP.T @ along_N.float()) / self.damping
+        along_N: Tensor = torch.linalg.solve(gram_NN, (each_NP @ right_P).double())
+        solved_P: Tensor = (right_P - each_NP.T @ along_N.float()) / self.damping
+        return solved_P
 
 
 def flat(gradients: Mapping[str, Tensor]) -> Tensor:

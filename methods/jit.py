@@ -57,5 +57,5 @@ class JiT:
             )
             with torch.no_grad():
                 for name, weight in model.named_parameters():
-                    weight -= self.lr * gradient[name]
+                    weight.sub_(self.lr * gradient[name])
         return model

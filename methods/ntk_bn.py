@@ -60,7 +60,8 @@ class NTKBatchNorm:
         def regression(gram_PP: Tensor, residual_P: Tensor, count: int) -> Tensor:
             """w(S) = -(G G' + |S| lambda I)^-1 G (softmax - onehot), as in Eq. 6."""
             ridge_PP = count * ridge * torch.eye(len(gram_PP), device=gram_PP.device)
-            return -torch.linalg.solve(gram_PP + ridge_PP, residual_P)
+            solved_P: Tensor = torch.linalg.solve(gram_PP + ridge_PP, residual_P)
+            return -solved_P
 
         change_P = regression(retain_PP, retain_P, len(retain)) - regression(
             retain_PP + forget_PP, retain_P + forget_P, len(retain) + len(forget)

@@ -71,7 +71,7 @@ class SFRon:
             scale = self.lr * fall * (self.max_norm / norm.clamp_min(self.max_norm))
             with torch.no_grad():
                 for name, weight in model.named_parameters():
-                    weight += scale * masked[name]
+                    weight.add_(scale * masked[name])
 
         problem.fine_tune(
             model,

@@ -65,7 +65,7 @@ class UNSIR:
 
         They are argmin over N of -CE(f(N), label) + lambda mean |N|^2, for normalised images N.
         """
-        labels_N = forget.labels.unique().repeat(self.noise_n)
+        labels_N = torch.unique(forget.labels).repeat(self.noise_n)
         shape = (len(labels_N), *forget.images.shape[1:])
         start = torch.randn(shape, generator=problem.generator("noise")).to(problem.device)
         noise_NCHW = start.requires_grad_()

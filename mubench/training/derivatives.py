@@ -170,7 +170,8 @@ def attack(
 
 def _length(images_NCHW: Tensor) -> Tensor:
     """The Euclidean length of each image, (N, 1, 1, 1)."""
-    return torch.linalg.vector_norm(images_NCHW, dim=(1, 2, 3), keepdim=True)
+    length: Tensor = torch.linalg.vector_norm(images_NCHW, dim=(1, 2, 3), keepdim=True)
+    return length
 
 
 def _unit(images_NCHW: Tensor) -> Tensor:
