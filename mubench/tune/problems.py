@@ -184,8 +184,8 @@ def prepare(library: GoldLibrary, problem: TuningProblem) -> KnownProblem:
     is_part_N = _twin_part(loaded, case, problem.seed)
     part, rest = loaded.holdout[is_part_N], loaded.holdout[~is_part_N]
     twin, cost = _twin(library, problem, original, part)
-    golds = [library.model(ref) for ref in originals_of(loaded, problem)[1:]] or [original]
-    logits_GNK = np.stack([_logits(loaded, one, part) for one in golds])
+    others = [library.model(ref) for ref in originals_of(loaded, problem)[1:]] or [original]
+    logits_GNK = np.stack([_logits(loaded, one, part) for one in others])
     return KnownProblem(twin, part, loaded.train, rest, Outputs.of(logits_GNK, part), cost)
 
 
