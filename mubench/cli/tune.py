@@ -30,8 +30,9 @@ if TYPE_CHECKING:
               "forget sets, with golds of their own.")  # fmt: skip
 @click.option("--problems", type=click.IntRange(1), default=2, show_default=True, metavar="N",
               help="How many twins or tuning cases.")  # fmt: skip
-@click.option("--golds", type=click.IntRange(1), default=1, show_default=True, metavar="N",
-              help="Golds of each tuning case.")  # fmt: skip
+@click.option("--golds", type=click.IntRange(0), metavar="N",
+              help="Golds of each tuning case [1]; or originals that are the golds of twins [the "
+              "task's others], 0 for the one that a twin was made of.")  # fmt: skip
 @click.option(
     "--trials", type=click.IntRange(1), metavar="N",
     help="Most trials, with that of the default.  [default: 30 without --budget]",
@@ -56,7 +57,7 @@ def tune(
     task_name: str,
     on: str,
     problems: int,
-    golds: int,
+    golds: int | None,
     trials: int | None,
     epochs: float | None,
     most_delta: float | None,

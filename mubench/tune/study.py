@@ -32,7 +32,9 @@ MOST_LOST = 0.01
 PENALTY = 10.0
 """Added to the objective of what is never chosen: the greatest margin distance there is."""
 RANDOM_TRIALS = 8
-"""Trials that are drawn at random before TPE takes over, and before any is ended early."""
+"""Trials that are drawn at random before TPE takes over."""
+LEAST_TRIALS = 4
+"""Whole trials before any is ended early."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ class Search:
                 n_startup_trials=RANDOM_TRIALS,
                 constant_liar=workers > 1,
             )
-        self._study.pruner = lib.pruners.MedianPruner(n_startup_trials=RANDOM_TRIALS)
+        self._study.pruner = lib.pruners.MedianPruner(n_startup_trials=LEAST_TRIALS)
 
     def close(self) -> None:
         """Closes the file."""

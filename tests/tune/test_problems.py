@@ -6,7 +6,13 @@ import torch
 from mubench._util.errors import UserError
 from mubench.gold.library import GoldLibrary
 from mubench.gold.loaded import LoadedTask
-from mubench.tune.problems import choose_problems, outputs_of, prepare, tuning_task
+from mubench.tune.problems import (
+    choose_problems,
+    originals_of,
+    outputs_of,
+    prepare,
+    tuning_task,
+)
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +43,21 @@ def test_a_twin_knows_its_forget_set_and_its_gold_is_the_original(tuning, twin):
     start = outputs_of(loaded, known.start, known.forget)
     assert start.accuracy >= known.golds.accuracy
     assert known.making_epochs > 0
+
+
+def test_other_originals_are_the_golds_of_a_twin_if_there_are_any(tiny_task, tuning):
+    def num_golds(originals, golds=None, seed=0):
+        measure = tiny_task.measure.model_copy(update={"originals": originals})
+        task = tuning_task(tiny_task.model_copy(update={"measure": measure}), 1, 0)
+        loaded = LoadedTask(task, torch.device("cpu"))
+        (one,) = choose_problems(loaded, "twin", 1, seed, golds)
+        start, *others = originals_of(loaded, one)
+        assert start.key == loaded.original(one.case, seed).key
+        assert start.seed not in [ref.seed for ref in others]
+        return len(others)
+
+    found = [num_golds(1), num_golds(3), num_golds(1, 1), num_golds(3, 1, seed=2), num_golds(3, 0)]
+    assert found == [0, 2, 1, 1, 0]
 
 
 def test_the_method_gets_none_of_it_as_held_out(tuning, twin):

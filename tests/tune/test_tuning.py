@@ -63,6 +63,17 @@ def test_other_draws_have_golds_of_their_own(noisy, tiny_task, tiny_store, forbi
     assert found.tuned["making_epochs_equivalent"] == pytest.approx(3.0, rel=0.1)
 
 
+def test_another_original_as_the_gold_of_a_twin_is_trained_and_counted(
+    noisy, tiny_task, tiny, tiny_store, forbidden
+):
+    train(GoldLibrary(tiny, tiny_store), tiny.ref(1, None))
+    found, _ = tuned(noisy, tiny_task, golds=1, trials=3, fixed={"fixed": 4})
+    assert found.tuned["golds"] == ["original 1"]
+    assert found.tuned["making_epochs_equivalent"] > tiny_task.train.epochs
+    with pytest.raises(UserError, match="needs a gold"):
+        tuned(noisy, tiny_task, on="cases", golds=0)
+
+
 def test_what_cannot_be_tuned_says_why(noisy, tiny_task):
     with pytest.raises(UserError, match="needs golds"):
         tuned("oracle", tiny_task)
