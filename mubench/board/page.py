@@ -27,6 +27,7 @@ from mubench.record.flags import Flag
 from mubench.record.measures import MEASURES, Place, shown_in
 
 from .again import explanation, measured_again
+from .components import crossed
 from .hypotheses import POWER, Ratio
 from .ranking import Entry, Standing, TaskBoard
 
@@ -329,7 +330,7 @@ def _task_section(board: TaskBoard, marks: Mapping[str, Mark]) -> str:
         )
     # Where nothing was measured again, the page says so once.
     columns = [column for column in COLUMNS if marks or column.name != "again"]
-    lines += [_entries(board, columns, marks), _least_difference(board)]
+    lines += [_entries(board, columns, marks), _least_difference(board), _components(board)]
     lines += [*_sizes(board), _plots(board)]
     failures = [
         [c.record.method, c.record.case, c.record.seed, c.record.status, c.record.error or ""]
@@ -352,6 +353,22 @@ def _least_difference(board: TaskBoard) -> str:
     return (
         f"The design could have told two entries apart that differ by {board.least_difference:.2f} "
         f"in gap closed (power {POWER:.0%}).\n"
+    )
+
+
+def _components(board: TaskBoard) -> str:
+    found = crossed(board, "margin_distance")
+    if found is None:
+        return ""
+    low, high = found.cases
+    cases = _count(low, "case") if low == high else f"{low} to {high} cases"
+    shares = [f"{share:.0%}" for share in found.components.shares]
+    return (
+        f"Where {cases} cross {found.originals} originals, {shares[0]} of the variance of an "
+        f"entry's margin distance lies between cases, {shares[1]} between originals and "
+        f"{shares[2]} in the rest, which is the method's own seed and what case and original do "
+        f"together (analysis of variance by the method of moments; mean over "
+        f"{_count(found.entries, 'method')}).\n"
     )
 
 
