@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mubench import Batch, Problem, Samples, Search
 
-from ._relabel import is_gone
+from ._last_step import is_gone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,9 @@ class LoTUS:
             soft_NK = (drawn_NK / math.exp(self.alpha * excess)).softmax(1)  # eq. 5
             hard_NK = torch.zeros_like(soft_NK).scatter_(1, drawn_NK.argmax(1, keepdim=True), 1)
             is_forget_N1 = (batch.index_N < len(repeated))[:, None]
-            return -(soft_NK.where(is_forget_N1, hard_NK) * logits_NK.log_softmax(1)).sum(1).mean()
+            target_NK = soft_NK.where(is_forget_N1, hard_NK)
+            mean: Tensor = -(target_NK * logits_NK.log_softmax(1)).sum(1).mean()
+            return mean
 
         def is_done() -> bool:
             nonlocal excess

@@ -110,7 +110,7 @@ READING = f"""\
   answer.
 - **access**: what the method was given. Touching anything else would have failed.
 - **not isolated**: the method ran in the harness's own process, where code that looks for golds can
-  find them.
+  find them. It is not noted of methods that come with the harness.
 {{again}}{{flags}}"""
 
 
@@ -361,14 +361,14 @@ def _components(board: TaskBoard) -> str:
     if found is None:
         return ""
     low, high = found.cases
-    cases = _count(low, "case") if low == high else f"{low} to {high} cases"
+    cases = counted(low, "case") if low == high else f"{low} to {high} cases"
     shares = [f"{share:.0%}" for share in found.components.shares]
     return (
         f"Where {cases} cross {found.originals} originals, {shares[0]} of the variance of an "
         f"entry's margin distance lies between cases, {shares[1]} between originals and "
         f"{shares[2]} in the rest, which is the method's own seed and what case and original do "
         f"together (analysis of variance by the method of moments; mean over "
-        f"{_count(found.entries, 'method')}).\n"
+        f"{counted(found.entries, 'method')}).\n"
     )
 
 

@@ -200,6 +200,8 @@ def _parts(records: "Sequence[Record]") -> str:
     costs: dict[str, float] = {}
     for record in records:
         cost = record.cost
+        if cost is None:
+            continue
         passed = cost.forward_samples + 2 * cost.backward_samples
         for name, part in (cost.parts or {}).items():
             spent = cost.epochs_equivalent * part / max(1, passed) / len(records)
