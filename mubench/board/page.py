@@ -475,7 +475,7 @@ def _tests(board: TaskBoard) -> list[str]:
     rows = [[label, *(f"{getattr(one, p):.3f}" for p in P_VALUES)] for label, one in judged]
     headers = [
         "method", "margin below nothing", "margin above nothing", "act. distance above nothing",
-        "margin other than floor", "margin equivalent to floor",
+        "other than retraining", "margin equivalent to floor",
     ]  # fmt: skip
     return [
         "<details><summary>p values behind the verdicts, after Holm's correction</summary>\n",

@@ -46,6 +46,7 @@ from .verdicts import Evidence, Judgement, groups, judge, least_gap_difference
 
 JUDGED = (
     "gold_test_accuracy", "nothing_margin_distance", "nothing_activation_distance",
+    "margin_signed",
 )  # fmt: skip
 """What verdicts rest on besides measures, as columns of the means over seeds."""
 
@@ -306,6 +307,7 @@ def _case_means(
             one.values["gold_test_accuracy"],
             start.get("margin_distance", np.nan),
             start.get("activation_distance", np.nan),
+            one.values["margin_signed"],
         ]
         return [*(one.values[name] for name in MEASURES), *judged]
 
@@ -397,6 +399,7 @@ def _evidence(
             nothing_margin_C=columns["nothing_margin_distance"],
             nothing_activation_C=columns["nothing_activation_distance"],
             floor_margin_C=np.array([np.mean(floor[case]["margin_distance"]) for case in cases]),
+            shift_C=columns["margin_signed"],
         )
     return found
 

@@ -66,6 +66,8 @@ class Evidence:
     """Activation distance of nothing."""
     floor_margin_C: Floats
     """Margin distance of a gold to the others."""
+    shift_C: Floats
+    """Mean margin on D_f less that of the golds: above zero, the method is surer than they are."""
 
     @property
     def gained_C(self) -> Floats:
@@ -94,7 +96,8 @@ class Judgement:
     p_activation_worse: float
     """Of the claim that the activation distance is above that of nothing."""
     p_retraining: float
-    """Of the claim that the margin distance is another than the floor's."""
+    """Of the claim that the method is told from retraining: by its margin distance, which is another
+    than the floor's, or by its mean margin, which is another than the golds'."""
     p_equivalent: float
     """Of the claim that the margin distance is the floor's, within the margin of equivalence."""
 
@@ -131,13 +134,14 @@ def judge(evidence: Mapping[str, Evidence]) -> dict[str, Judgement]:
     gained_CE = np.stack([one.gained_C for one in items], axis=1)
     beyond_CE = np.stack([one.margin_C - one.floor_margin_C for one in items], axis=1)
     activation_CE = np.stack([one.activation_C - one.nothing_activation_C for one in items], axis=1)
+    shift_CE = np.stack([one.shift_C for one in items], axis=1)
     one_sided = sign_flip_p(np.hstack([gained_CE, -gained_CE, activation_CE]), "greater")
     count = len(items)
     tests = zip(
         holm(one_sided[:count]),
         holm(one_sided[count : 2 * count]),
         holm(one_sided[2 * count :]),
-        holm(sign_flip_p(beyond_CE, "two-sided")),
+        holm(retraining_p(beyond_CE, shift_CE)),
         holm([_equivalence_p(one) for one in items]),
         strict=True,
     )
@@ -145,6 +149,24 @@ def judge(evidence: Mapping[str, Evidence]) -> dict[str, Judgement]:
         label: _judgement(one, *p_values)
         for (label, one), p_values in zip(evidence.items(), tests, strict=True)
     }
+
+
+def retraining_p(beyond_CE: Floats, shift_CE: Floats) -> list[float]:
+    """The p of E null hypotheses, each of which says that an entry is retraining.
+
+    A gold is as far from the other golds as they are from each other, and as sure as they are. Both
+    are tested. A small shift of all margins hardly changes distances, and a spread hardly shifts.
+
+    Args:
+        beyond_CE: margin distance less that of the floor, (C, E), a row per case.
+        shift_CE: mean margin less that of the golds, (C, E).
+
+    Returns:
+        The lesser of two exact sign-flip p, twice, because there are two.
+    """
+    both = sign_flip_p(np.hstack([beyond_CE, shift_CE]), "two-sided")
+    pairs = zip(both[: len(both) // 2], both[len(both) // 2 :], strict=True)
+    return [min(1.0, 2 * min(pair)) for pair in pairs]
 
 
 def _equivalence_p(evidence: Evidence) -> float:

@@ -120,6 +120,7 @@ def per_sample(models: StackedReadouts, golds: StackedReadouts) -> dict[str, Flo
         "margin_distance": np.mean(
             [np.abs(models.margins_RN - margins_N) for margins_N in golds.margins_RN], axis=0
         ),
+        "margin_signed": models.margins_RN - golds.margins_RN.mean(axis=0),
         "activation_distance": _over_golds(l2_distance, models, golds),
         "activation_distance_to_mean": l2_distance(models.probs_RNK, golds.probs_RNK.mean(axis=0)),
         "js_divergence": _over_golds(js_divergence, models, golds),
