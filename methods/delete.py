@@ -25,7 +25,8 @@ class Delete:
     requires: ClassVar[frozenset[str]] = frozenset({"forget"})
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {
-            "epochs": 20, "lr": 1e-4, "batch_size": 128, "freeze_batch_norm": False, "stop_accuracy": None
+            "epochs": 20, "lr": 1e-4, "batch_size": 128, "freeze_batch_norm": False,
+            "stop_accuracy": None,
         }
     }  # fmt: skip
 
