@@ -96,8 +96,7 @@ class Judgement:
     p_activation_worse: float
     """Of the claim that the activation distance is above that of nothing."""
     p_retraining: float
-    """Of the claim that the method is told from retraining: by its margin distance, which is another
-    than the floor's, or by its mean margin, which is another than the golds'."""
+    """Of the claim that the method is told from retraining: see `retraining_p`."""
     p_equivalent: float
     """Of the claim that the margin distance is the floor's, within the margin of equivalence."""
 

@@ -125,7 +125,8 @@ def _evidence(records: "Sequence[Record]") -> "Evidence | None":
         lost = own["gold_test_accuracy"].value - own["test_accuracy"].value
         by_case.setdefault(record.case, []).append([
             own[margin].value, own[activation].value, lost,
-            nothing[margin].value, nothing[activation].value, floor[margin].value, own["margin_signed"].value,
+            nothing[margin].value, nothing[activation].value, floor[margin].value,
+            own["margin_signed"].value,
         ])  # fmt: skip
     return Evidence(*np.array([np.mean(rows, axis=0) for rows in by_case.values()]).T)
 

@@ -15,8 +15,8 @@ from mubench_methods.gradient_ascent import GradientAscent
 from mubench_methods.l1_sparse import L1Sparse
 from mubench_methods.lotus import LoTUS
 from mubench_methods.neggrad import NegGrad
-from mubench_methods.neggrad_quota import NegGradQuota
 from mubench_methods.neggrad_plus import NegGradPlus
+from mubench_methods.neggrad_quota import NegGradQuota
 from mubench_methods.oracle import Oracle
 from mubench_methods.oracle_soft import OracleSoft
 from mubench_methods.original import Original
