@@ -30,7 +30,7 @@ class Fisher:
         "paper": {"alpha": 1e-6, "fisher_n": None}
     }
 
-    alpha: Annotated[float, Gt(0), Search(1e-10, 1e-5, log=True)] = 1e-8  # variance of the noise
+    alpha: Annotated[float, Gt(0), Search(1e-9, 1e-5, log=True)] = 3e-7  # variance of the noise
     # times F; the authors' code has 1e-6, for weights that were trained longer
     fisher_n: Annotated[int, Ge(1)] | None = (
         5000  # samples of D_r that F is a mean over; None: all.

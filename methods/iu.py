@@ -25,8 +25,8 @@ class IU:
         "paper": {"fisher_share": 0.02, "alpha": 0.2}
     }
 
-    alpha: Annotated[float, Gt(0), Search(1e-1, 1e4, log=True)] = 10.0  # length of the step, in
-    # Newton steps; memorised samples have so small gradients that one is short
+    alpha: Annotated[float, Gt(0), Search(1e-3, 10, log=True)] = 0.02  # length of the step, in Newton
+    # steps; by a whole one a network of ten epochs is lost
     damping: Annotated[float, Gt(0), Search(1e-5, 1e-1, log=True)] = 1e-3  # lambda, added to H
     fisher_share: Annotated[float, Interval(gt=0, le=1)] = 0.005  # of D_r in H, whose gradients are
     # kept in memory; the paper's 1000 of CIFAR-10 are .02

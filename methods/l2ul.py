@@ -37,7 +37,7 @@ class L2UL:
     attack_steps: Annotated[int, Ge(1)] = 10  # of an attack; the paper's 100 cost 4 passes over
     # 50,000 samples for a D_f of 100
     step_size: Annotated[float, Gt(0)] = 128.0  # length of a step of an attack
-    epochs: Annotated[int, Ge(1)] = 10  # most passes over D_f and its adversarial images
+    epochs: Annotated[int, Ge(1)] = 8  # most passes over D_f and its adversarial images
     batch_size: Annotated[int, Ge(2)] = 288  # the authors' 32 of D_f beside 256 adversarial ones
 
     def unlearn(self, problem: Problem) -> nn.Module:
