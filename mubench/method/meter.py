@@ -69,25 +69,38 @@ class Meter:
     def watch(self, model: nn.Module) -> None:
         """Counts the samples that pass through the model and its deep copies, until `unwatch`.
 
-        A sample counts backward at every backward pass that reaches the first layer.
+        A sample counts backward at every backward pass that reaches the first layer, and at every
+        one that ends before, because layers at the input are not trained.
         """
         self._example = self._example or model
         seen = self.seen
 
-        # Because this is a plain function, a deep copy of the model counts into the same meter.
-        def count(layer: nn.Module, _: object, output: Tensor) -> None:
+        def count_backward(layer: nn.Module, output: Tensor) -> None:
             samples = _num_samples(layer, output)
-            seen.forward += samples
 
-            def count_backward(gradient: Tensor) -> None:
+            def count_pass(gradient: Tensor) -> None:
                 # Several backward passes at once hide in the gradient of a `vmap`.
                 seen.backward += max(samples, _num_samples(layer, gradient))
 
             if output.requires_grad:
-                output.register_hook(count_backward)  # type: ignore[no-untyped-call]
+                output.register_hook(count_pass)  # type: ignore[no-untyped-call]
+
+        # Because these are plain functions, a deep copy of the model counts into the same meter.
+        def count(layer: nn.Module, _: object, output: Tensor) -> None:
+            seen.forward += _num_samples(layer, output)
+            count_backward(layer, output)
+
+        def count_part(network: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            # Looked for anew, because a copy has a first layer of its own.
+            firsts = [x for x in network.modules() if hasattr(x, "mubench_meter")][1:]
+            sources = [*inputs, *(weight for x in firsts for weight in x.parameters())]
+            if not any(source.requires_grad for source in sources):
+                count_backward(network, output)
 
         layer: Any = networks.input_layer(model)
         layer.mubench_meter = layer.register_forward_hook(count)
+        whole: Any = model
+        whole.mubench_meter = whole.register_forward_hook(count_part)
 
     @staticmethod
     def unwatch(model: nn.Module) -> None:

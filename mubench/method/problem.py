@@ -300,7 +300,7 @@ class Problem:
 
         Args:
             model: to train; left in eval mode. Parameters that require no gradient stay as they
-                are.
+                are, and so do the running statistics of such a batch norm.
             samples: what to train on.
             epochs: passes over the samples.
             lr: step size; under a schedule the largest.
@@ -361,7 +361,8 @@ class Problem:
         Unlike with calls of `fine_tune`, the optimiser's momentum lasts from pass to pass.
 
         Args:
-            model: to train. Parameters that require no gradient now stay as they are.
+            model: to train. Parameters that require no gradient now stay as they are, and so do the
+                running statistics of such a batch norm.
             lr: step size, which can be set between passes.
             optimizer: kind of optimiser.
             momentum: of SGD; AdamW has none.

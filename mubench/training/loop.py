@@ -293,7 +293,8 @@ def fit(
             there, and `on_epoch` is not called.
         optimizer: takes the steps, and keeps its state for a later call. None: the recipe's, anew.
         freeze_batch_norm: True has batch norm use its running statistics and leave them as they
-            are. Its weights are trained all the same.
+            are. Its weights are trained all the same. Batch norm whose weights require no gradient
+            is always so.
         max_norm: most that the norm of a step's gradient may be; a longer one is scaled down.
 
     Returns:
@@ -304,10 +305,10 @@ def fit(
     """
     device = samples.labels.device
     model.to(memory_format=torch.channels_last).train()
-    if freeze_batch_norm:
-        for layer in model.modules():
-            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-                layer.eval()
+    for layer in model.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            is_untrained = layer.affine and not layer.weight.requires_grad
+            layer.train(not (freeze_batch_norm or is_untrained))
     optimizer = optimizer or make_optimizer(model, recipe)
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     log = list(resume.log) if resume else []

@@ -109,7 +109,19 @@ def checkpointed_reentrant(model):
     checkpoint(model, IMAGES.clone().requires_grad_(), use_reentrant=True).sum().backward()
 
 
+def only_the_head_is_trained(model):
+    model.body.requires_grad_(False)
+    step(deepcopy(model))
+
+
+def only_the_images_are_derived(model):
+    model.requires_grad_(False)
+    model(IMAGES.clone().requires_grad_()).sum().backward()
+
+
 WATCHED = {
+    only_the_head_is_trained: (1, 1),
+    only_the_images_are_derived: (1, 1),
     step: (1, 1),
     without_gradients: (1, 0),
     under_inference_mode: (1, 0),
