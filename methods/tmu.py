@@ -27,7 +27,6 @@ from ._quota import KAPPA, GoldGuess, hardest, num_hard
 from ._restart import OFF, RESTART, Restart
 from ._tmu_classifier import classify, rank_sum, scaled
 from ._tmu_features import LOOKS, Feature, Looks
-from ._tmu_parts import Parts
 from ._tmu_twin import TWIN, Twin
 
 
@@ -81,21 +80,19 @@ class TMU:
 
     def unlearn(self, problem: Problem) -> nn.Module:
         """Returns M_o, restarted, and revised for the samples of D_f that should be hard."""
-        parts, gone_N = Parts(problem), is_gone(problem)
+        gone_N = is_gone(problem)
         score_N, is_hard_N = torch.zeros(len(gone_N), device=problem.device), gone_N.clone()
-        with parts.part("erase and restart"):
+        with problem.part("erase and restart"):
             start, logits_NK = self.restart.begin(problem)
-        with parts.part("marks"):
+        with problem.part("marks"):
             if not gone_N.all():
                 known = problem.forget[~gone_N]
                 stranger = start if self.restart.epochs != 0 else None
                 score_N[~gone_N], is_hard_N[~gone_N] = self.predict(problem, stranger, known)
         problem.report("easy", ~is_hard_N)
         problem.report("easy_score", score_N)
-        with parts.part("last step"):
-            unlearned = self.last_step.apply(problem, start, is_hard_N, logits_NK)
-        print(parts)  # noqa: T201 - for the reader of the run
-        return unlearned
+        with problem.part("last step"):
+            return self.last_step.apply(problem, start, is_hard_N, logits_NK)
 
     def predict(
         self, problem: Problem, restarted: nn.Module | None, forget: Samples

@@ -187,10 +187,25 @@ def _legend(records: "Sequence[Record]", measures: "Sequence[Measure]") -> str:
         f"Retraining costs {span('retrain_epochs_equivalent')} epochs-equivalent; seconds are on "
         f"{first.threads} thread(s) of {first.device}.",
     ]
+    if parts := _parts(records):
+        sentences.append(parts)
     for direction in ("lower", "higher"):
         headings = ", ".join(m.heading for m in measures if m.better == direction)
         sentences.append(f"{direction.capitalize()} is better: {headings}")
     return "\n".join(textwrap.fill(sentence, WIDTH) for sentence in sentences)
+
+
+def _parts(records: "Sequence[Record]") -> str:
+    """What each part of the method costs, as it names them; empty if it names none."""
+    measured = [record.cost for record in records if record.cost]
+    costs: dict[str, float] = {}
+    for cost in measured:
+        passed = cost.forward_samples + 2 * cost.backward_samples
+        for name, part in (cost.parts or {}).items():
+            spent = cost.epochs_equivalent * part / max(1, passed) / len(measured)
+            costs[name] = costs.get(name, 0.0) + spent
+    told = ", ".join(f"{name} {spent:.2f}" for name, spent in costs.items())
+    return told and f"Epochs-equivalent of {records[0].method} by part: {told}."
 
 
 def _still_needed(loaded: "LoadedTask", records: "Sequence[Record]") -> str:

@@ -245,7 +245,9 @@ def describe_parameters(cls: type[Any], group: str = "") -> list[Parameter]:
         cls: the class of a method, or of a dataclass that is one of its parameters.
         group: prefix of the names, such as `last_step.`.
     """
-    comments = _field_comments(cls)
+    comments: dict[str, str] = {}
+    for base in reversed(cls.__mro__):  # fields may come from a class that several methods share
+        comments |= _field_comments(base) if dataclasses.is_dataclass(base) else {}
     described = []
     for field in dataclasses.fields(cls):
         name, meaning = f"{group}{field.name}", comments.get(field.name, "")

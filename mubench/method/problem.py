@@ -7,7 +7,7 @@ Shape suffixes: N samples, C channels, H and W pixels, K classes, D features.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from mubench._util.hashing import derive_seed
-from mubench.record.schema import epochs_equivalent
 from mubench.task.data import Samples
 from mubench.task.spec import DataSpec, TrainSpec
 from mubench.training import derivatives, loop, networks
@@ -75,6 +74,7 @@ class Problem:
         device: where all tensors and models are.
         seed: of this run; the helpers' random choices follow from it.
         reports: what the method has handed in by `report`, by name.
+        parts: passes of a sample in each `part` of the method, where a backward pass counts two.
         refused: what the method has touched without having declared it.
     """
 
@@ -89,6 +89,7 @@ class Problem:
         self.recipe = inputs.recipe
         self.device = inputs.device
         self.seed = inputs.seed
+        self.parts: dict[str, int] = {}
         self.reports: dict[str, np.ndarray[Any, Any]] = {}
         self.refused: list[str] = []
         self._architecture = inputs.architecture
@@ -152,13 +153,18 @@ class Problem:
         probabilities: Tensor = self._get(GOLD_PROBABILITIES)
         return probabilities
 
-    @property
-    def samples_spent(self) -> float:
-        """Samples that the method has trained with so far; one that only passed forward is a third.
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Names a part of the method, whose cost the record then tells beside that of the whole.
 
-        So a method can say what each of its parts costs.
+        Args:
+            name: words of small letters, such as `last step`. A name may come again.
         """
-        return epochs_equivalent(self._meter.seen.forward, self._meter.seen.backward, 1)
+        seen = self._meter.seen
+        before = seen.forward + 2 * seen.backward
+        yield
+        passed = seen.forward + 2 * seen.backward - before
+        self.parts[name] = self.parts.get(name, 0) + passed
 
     def seed_for(self, purpose: str) -> int:
         """A seed for one purpose, the same in every run with this problem's seed."""

@@ -8,8 +8,8 @@ the head is part of that identity.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from annotated_types import Ge, Le
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from annotated_types import Ge, Le, Len
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from mubench._util.hashing import digest
 from mubench._util.messages import one_line
@@ -22,6 +22,10 @@ Isolation = Literal["process", "namespaces"]
 
 Samples = Annotated[int, Ge(0), Le(10**15)]
 """A count of samples. The bound keeps a forged count from overflowing."""
+Parts = Annotated[
+    dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z -]{0,30}$")], Samples], Len(1, 20)
+]
+"""Passes of a sample in each part of a method, where a backward pass counts two."""
 Seconds = Annotated[float, Ge(0), Le(1e10)]
 """A duration of at most three centuries. The bound keeps shares of durations finite."""
 Bytes = Annotated[int, Ge(0), Le(10**18)]
@@ -112,6 +116,8 @@ class Usage(_Part):
     them in. None in older records."""
     unseen_backward_samples: Samples | None = None
     """The same of the backward ones."""
+    parts: Parts | None = None
+    """What went into each part that the method names. None: it names none."""
 
 
 class Cost(_Part):
@@ -139,6 +145,8 @@ class Cost(_Part):
     unseen_forward_samples: Samples | None = None
     """As in `Usage`."""
     unseen_backward_samples: Samples | None = None
+    """As in `Usage`."""
+    parts: Parts | None = None
     """As in `Usage`."""
     exclusive_device: bool | None = None
     """True if the run had its device to itself: a GPU, or a core for each of its threads.

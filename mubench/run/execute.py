@@ -83,6 +83,7 @@ def execute(method: Method, problem: Problem, meter: Meter) -> MethodOutcome:
             operations=reading.operations,
             unseen_forward_samples=reading.unseen.forward,
             unseen_backward_samples=reading.unseen.backward,
+            parts=dict(problem.parts) or None,
         )
     except Exception:  # such as a negative count
         outcome = MethodOutcome("error", "the method changed what the harness counts with")

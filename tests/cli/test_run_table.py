@@ -80,6 +80,16 @@ def test_the_legend_tells_what_the_numbers_are_of(records):
     assert "Higher is better: test acc %" in legend
 
 
+def test_the_legend_tells_the_cost_of_each_part(records):
+    cost = records[0].cost
+    half = (cost.forward_samples + 2 * cost.backward_samples) // 2
+    told = cost.model_copy(update={"parts": {"last step": half, "marks": 0}})
+    legend = table_text([records[0].model_copy(update={"cost": told})]).split("\n\n")[2]
+    expected = f"of m by part: last step {cost.epochs_equivalent / 2:.2f}, marks 0.00."
+    assert expected in " ".join(legend.split())
+    assert "by part" not in table_text(records)
+
+
 def test_runs_that_all_failed_have_no_legend(records):
     assert "Samples" not in table_text(records[2:])
 

@@ -1,6 +1,7 @@
 """A method's parameters: settings read, checked, told back and described."""
 
 import inspect
+from dataclasses import dataclass
 
 import pytest
 
@@ -60,6 +61,22 @@ def test_parameters_are_described_by_their_comments(plugin):
     assert rows["mode"].type == "'a' | 'b'"
     assert rows["epochs"].type == "int | None"
     assert (rows["inner.depth"].default, rows["inner.depth"].meaning) == (1, "how deep")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    lr: float = 0.1  # step size
+    epochs: int = 1  # passes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Own(Shared):
+    epochs: int = 2  # passes, but two
+
+
+def test_a_shared_class_of_parameters_keeps_its_comments():
+    rows = {p.name: (p.default, p.meaning) for p in describe_parameters(Own)}
+    assert rows == {"lr": (0.1, "step size"), "epochs": (2, "passes, but two")}
 
 
 @pytest.mark.parametrize("name", sorted(available_methods()))

@@ -241,13 +241,16 @@ def test_the_original_s_schedule_is_squeezed_and_scaled(tiny, monkeypatch, sched
         assert getattr(short, name) == getattr(whole, name)
 
 
-def test_a_method_knows_what_it_has_spent(tiny):
+def test_parts_count_what_passes_in_them(tiny):
     problem = make_problem(tiny, "retain")
     n = len(problem.retain)
+    with problem.part("look"):
+        problem.logits(problem.original, problem.retain)
     problem.logits(problem.original, problem.retain)
-    assert problem.samples_spent == pytest.approx(n / 3)
-    problem.fine_tune(problem.original, problem.retain, epochs=2, lr=1e-3)
-    assert problem.samples_spent == pytest.approx(2 * n + n / 3)
+    for _ in range(2):
+        with problem.part("last step"):
+            problem.fine_tune(problem.original, problem.retain, epochs=1, lr=1e-3)
+    assert problem.parts == {"look": n, "last step": 2 * 3 * n}
 
 
 def test_reports_are_checked(tiny):

@@ -264,6 +264,25 @@ def test_a_run_over_budget_is_measured_and_flagged(run):
     assert record.metrics["delta"].count == 6
 
 
+def test_the_record_tells_what_went_into_each_part(run):
+    def in_parts(problem):
+        with problem.part("only step"):
+            problem.fine_tune(problem.original, problem.retain, epochs=1, lr=1e-3)
+        return problem.original
+
+    cost = run(in_parts, ("retain",)).record.cost
+    assert cost.parts == {"only step": cost.forward_samples + 2 * cost.backward_samples}
+
+
+@pytest.mark.parametrize("name", ["", "`<b>`", "x" * 40])
+def test_a_part_of_another_name_is_no_record_s(run, name):
+    def in_parts(problem):
+        with problem.part(name):
+            return problem.original
+
+    assert run(in_parts, ("retain",)).record.status == "error"
+
+
 def test_methods_get_a_private_copy_of_the_data(run, tiny):
     before = tiny.train.images.clone()
 
