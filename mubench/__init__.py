@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .board.table import leaderboard
+    from .method.parameters import Search
     from .method.problem import AccessError, Method, Problem
-    from .method.search import Search
     from .record.check import read_results
     from .record.schema import Record
     from .run.notebook import measure
@@ -31,7 +31,7 @@ _HOMES = {
     "Problem": "method.problem",
     "Record": "record.schema",
     "Samples": "task.data",
-    "Search": "method.search",
+    "Search": "method.parameters",
     "Task": "task.spec",
     "leaderboard": "board.table",
     "load_task": "task.installed",

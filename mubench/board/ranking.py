@@ -227,11 +227,10 @@ def _labels(checked: Sequence[Checked]) -> list[str]:
     # Two presets of one name can meet on a task: the later one is told by its parameters' id.
     labels: dict[tuple[str, tuple[str, str]], str] = {}
     taken: set[tuple[str, str]] = set()
-    places = {
-        (one.record.task, identity): (one.record.started_at, one.file)
-        for one, identity in zip(checked, identities, strict=True)
-    }
-    for task, identity in sorted(places, key=places.__getitem__):
+    places: dict[tuple[str, tuple[str, str]], list[Checked]] = defaultdict(list)
+    for one, identity in zip(checked, identities, strict=True):
+        places[one.record.task, identity].append(one)
+    for task, identity in sorted(places, key=lambda place: _first(places[place])):
         name = names[identity]
         if (task, name) in taken:
             name = f"{name} {identity[1][:8]}"

@@ -20,9 +20,8 @@ from mubench._util.messages import did_you_mean, say
 from .author import check, new_method
 from .entries import submit, verify
 from .golds import gold
-from .leaderboard import leaderboard, plot
+from .leaderboard import leaderboard, plot, regress
 from .options import Refused, examples
-from .regress import regress
 from .run import run
 from .sweep import sweep
 from .tune import tune

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
               "forget sets, with golds of their own.")  # fmt: skip
 @click.option("--problems", type=click.IntRange(1), default=2, show_default=True, metavar="N",
               help="How many twins or tuning cases.")  # fmt: skip
-@click.option("--golds", type=click.IntRange(1), default=1, show_default=True, metavar="N",
-              help="Golds of each tuning case.")  # fmt: skip
+@click.option("--golds", type=click.IntRange(0), metavar="N",
+              help="Golds of each tuning case [1]; or originals that are the golds of twins [the "
+              "task's others], 0 for the one that a twin was made of.")  # fmt: skip
 @click.option(
     "--trials", type=click.IntRange(1), metavar="N",
     help="Most trials, with that of the default.  [default: 30 without --budget]",
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
               "included.")  # fmt: skip
 @click.option("--max-delta", "most_delta", type=click.FloatRange(0), metavar="POINTS",
               help="Choose nothing that has a δ beyond this.")  # fmt: skip
+@click.option("--check", is_flag=True,
+              help="Run the trials on tuning cases too, and say how well the two orders "
+              "agree.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
               help="Of the problems and of the draws.")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, metavar="N",
@@ -56,10 +60,11 @@ def tune(
     task_name: str,
     on: str,
     problems: int,
-    golds: int,
+    golds: int | None,
     trials: int | None,
     epochs: float | None,
     most_delta: float | None,
+    check: bool,
     seed: int,
     workers: int,
     settings: tuple[str, ...],
@@ -92,6 +97,7 @@ def tune(
             trials=trials,
             epochs=epochs,
             most_delta=most_delta,
+            check=check,
             seed=seed,
             workers=workers,
             isolate=isolate,
@@ -154,5 +160,11 @@ def _table(found: "Found") -> str:
         f"Margin distance to the golds. Best of {found.tuned['trials']} trials: {chosen}; the "
         f"search cost {found.tuned['epochs_equivalent']:.2f} epochs-equivalent."
     )
+    if found.agreement:
+        lines.append(
+            f"On tuning cases, {found.agreement.num_trials} trials have an order that agrees by "
+            f"{found.agreement.spearman:+.2f} (Spearman), for "
+            f"{found.agreement.epochs_equivalent:.2f} epochs-equivalent more."
+        )
     lines += [f"  {name} = {_text(value)}" for name, value in found.best.settings.items()]
     return "\n".join(lines)

@@ -137,8 +137,9 @@ def preset_settings(method: MethodClass, name: str) -> Mapping[str, Any]:
     Raises:
         UserError: there is no such preset, or the method has a parameter called `preset`.
     """
-    presets = presets_of(method.cls)
-    if "preset" in [one.name for one in dataclasses.fields(method.cls)]:
+    cls: Any = method.cls
+    presets = presets_of(cls)
+    if "preset" in [one.name for one in dataclasses.fields(cls)]:
         raise UserError(
             f"{method.name} has a parameter called preset, which is not to be told from a preset: "
             "rename the parameter"
@@ -151,21 +152,36 @@ def preset_settings(method: MethodClass, name: str) -> Mapping[str, Any]:
     return presets[name]
 
 
-def configure_choice(method: MethodClass, choice: Choice) -> Configured:
-    """Makes an instance of a method as a user wants it.
+def chosen_settings(method: MethodClass, choice: Choice) -> Mapping[str, Any]:
+    """The settings of the preset that a user wants, without those on top.
 
     Raises:
-        UserError: there is no such preset, it is another method's, or a parameter is unknown, does
-            not take its value, or has one that no record can hold.
+        UserError: there is no such preset, or it is another method's.
     """
-    base: Mapping[str, Any] = {}
     if choice.base is not None:
         if choice.made_for != method.name:
             raise UserError(f"the preset is for {choice.made_for}, not for {method.name}")
-        base = choice.base
-    elif choice.preset:
-        base = preset_settings(method, choice.preset)
-    instance = configure(method, _on_top(base, choice.settings))
+        return choice.base
+    return preset_settings(method, choice.preset) if choice.preset else {}
+
+
+def instance_of(method: MethodClass, choice: Choice) -> "Method":
+    """An instance of a method as a user wants it.
+
+    Raises:
+        UserError: there is no such preset, it is another method's, or a parameter is unknown or
+            does not take its value.
+    """
+    return configure(method, _on_top(chosen_settings(method, choice), choice.settings))
+
+
+def configure_choice(method: MethodClass, choice: Choice) -> Configured:
+    """An instance of a method as a user wants it, and what a record says of it.
+
+    Raises:
+        UserError: as `instance_of`, or a parameter has a value that no record can hold.
+    """
+    instance, base = instance_of(method, choice), chosen_settings(method, choice)
     parameters = resolved_parameters(instance)
     is_preset = bool(choice.preset) and (
         not choice.settings or parameters == resolved_parameters(configure(method, base))
@@ -200,6 +216,7 @@ def _on_top(base: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, A
     merged = dict(base)
     for name, value in settings.items():
         below = merged.get(name)
-        nested = isinstance(below, Mapping) and isinstance(value, Mapping)
-        merged[name] = _on_top(below, value) if nested else value
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            value = _on_top(below, value)
+        merged[name] = value
     return merged

@@ -36,7 +36,6 @@ TAKES_PART = (
     "method/parameters.py",
     "method/presets.py",
     "method/problem.py",
-    "method/search.py",
     "method/source.py",
     "method/trainer.py",
     "record/flags.py",

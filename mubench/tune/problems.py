@@ -1,7 +1,9 @@
 """Problems whose gold is known, and none of which is scored: what parameters are tuned on.
 
-A *twin problem* has the original M_t, the forget set D_t and the gold M_o. M_t is the original M_o
-after it has learned held-out images D_t, so retraining without D_t gives M_o itself.
+A *twin problem* has the original M_t and the forget set D_t. M_t is the original M_o after it has
+learned held-out images D_t. Retraining without D_t gives an original, so originals are its golds:
+those of other seeds, as a gold begins anew, or M_o itself where there are no others. M_o is nearer
+to M_t than any retrained model, so against M_o alone, whatever changes little looks good.
 
 A *tuning case* is a case of the task with another draw of its forget set. Its golds are trained for
 the tuning alone.
@@ -21,6 +23,7 @@ from torch import Tensor, nn
 from mubench._util.arrays import Bools, Floats, Logits
 from mubench._util.errors import UserError
 from mubench._util.hashing import derive_seed, digest, sha256_of
+from mubench.gold.identity import ModelRef
 from mubench.gold.library import WEIGHTS, GoldLibrary
 from mubench.gold.loaded import LoadedTask
 from mubench.record.schema import retrain_epochs_equivalent
@@ -39,7 +42,7 @@ DRAW = 1000
 """What is added to the number of a task's draw."""
 MOST_OF_CLASS = 0.5
 """Most of a class's held-out images that become D_t. The method gets the rest."""
-REPLAY_SHARE = 0.1
+REPLAY_SHARE = 0.05
 """Share of D that a twin sees beside D_t. On D_t alone it would forget the rest."""
 LEAST_REPLAY = 4
 """The replay is at least so many times |D_t|."""
@@ -60,6 +63,8 @@ class TuningProblem:
     """The tuning case, or the case whose class mix and size D_t has."""
     seed: int
     """Chooses the original, D_t, and the random choices of the method."""
+    gold_seeds: tuple[int, ...] = ()
+    """Of a twin: the seeds of the originals that are its golds. Empty: M_o is."""
 
     @property
     def label(self) -> str:
@@ -118,7 +123,11 @@ def tuning_task(task: Task, golds: int, seed: int) -> Task:
 
 
 def choose_problems(
-    loaded: LoadedTask, kind: Literal["twin", "case"], count: int, seed: int
+    loaded: LoadedTask,
+    kind: Literal["twin", "case"],
+    count: int,
+    seed: int,
+    golds: int | None = None,
 ) -> list[TuningProblem]:
     """Problems on different cases, drawn at random.
 
@@ -127,6 +136,8 @@ def choose_problems(
         kind: of the problems.
         count: how many; the task may have fewer cases.
         seed: chooses the cases.
+        golds: originals that are the golds of a twin; 0: M_o alone. None: all other originals of
+            the task.
 
     Raises:
         UserError: tuning cases are asked for, and the task has one draw of forget sets only.
@@ -138,7 +149,19 @@ def choose_problems(
         )
     generator = np.random.default_rng(derive_seed("tuning problems", seed))
     order = generator.permutation(len(loaded.cases))[:count].tolist()
-    return [TuningProblem(kind, loaded.cases[position], seed) for position in order]
+    wanted = loaded.task.measure.originals - 1 if golds is None else golds
+    problems = []
+    for case in (loaded.cases[position] for position in order):
+        start = loaded.original(case, seed).seed
+        others = [one for one in range(wanted + 1) if one != start][:wanted]
+        problems.append(TuningProblem(kind, case, seed, tuple(others) if kind == "twin" else ()))
+    return problems
+
+
+def originals_of(loaded: LoadedTask, problem: TuningProblem) -> list[ModelRef]:
+    """The originals that a problem needs: the one that is started from, then a twin's golds."""
+    start = loaded.original(problem.case, problem.seed)
+    return [start, *(loaded.ref(seed, None) for seed in problem.gold_seeds)]
 
 
 def prepare(library: GoldLibrary, problem: TuningProblem) -> KnownProblem:
@@ -161,14 +184,19 @@ def prepare(library: GoldLibrary, problem: TuningProblem) -> KnownProblem:
     is_part_N = _twin_part(loaded, case, problem.seed)
     part, rest = loaded.holdout[is_part_N], loaded.holdout[~is_part_N]
     twin, cost = _twin(library, problem, original, part)
-    golds = outputs_of(loaded, original, part)
-    return KnownProblem(twin, part, loaded.train, rest, golds, cost)
+    others = [library.model(ref) for ref in originals_of(loaded, problem)[1:]] or [original]
+    logits_GNK = np.stack([_logits(loaded, one, part) for one in others])
+    return KnownProblem(twin, part, loaded.train, rest, Outputs.of(logits_GNK, part), cost)
 
 
 def outputs_of(loaded: LoadedTask, model: nn.Module, samples: Samples) -> Outputs:
     """The outputs of one model."""
-    logits_NK = loop.predict(model, samples, loaded.pipeline).cpu().numpy()
-    return Outputs.of(logits_NK[None], samples)
+    return Outputs.of(_logits(loaded, model, samples)[None], samples)
+
+
+def _logits(loaded: LoadedTask, model: nn.Module, samples: Samples) -> Logits:
+    logits_NK: Logits = loop.predict(model, samples, loaded.pipeline).cpu().numpy()
+    return logits_NK
 
 
 def _twin_part(loaded: LoadedTask, case: Case, seed: int) -> Tensor:

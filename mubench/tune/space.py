@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from mubench._util.errors import UserError
 from mubench.method.discovery import MethodClass
-from mubench.method.parameters import configure, describe_parameters, resolved_parameters
-from mubench.method.search import Search
+from mubench.method.parameters import (
+    Search,
+    configure,
+    describe_parameters,
+    resolved_parameters,
+)
 from mubench.record.schema import dotted
 
 if TYPE_CHECKING:

@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 MOST_LOST = 0.01
-"""Most accuracy on held-out samples that a choice may lose, as a fraction."""
+"""Most accuracy on held-out samples that a choice may lose, as a fraction, beyond one standard
+error."""
 PENALTY = 10.0
 """Added to the objective of what is never chosen: the greatest margin distance there is."""
 RANDOM_TRIALS = 8
-"""Trials that are drawn at random before TPE takes over, and before any is ended early."""
+"""Trials that are drawn at random before TPE takes over."""
+LEAST_TRIALS = 4
+"""Whole trials before any is ended early."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ class Search:
                 n_startup_trials=RANDOM_TRIALS,
                 constant_liar=workers > 1,
             )
-        self._study.pruner = lib.pruners.MedianPruner(n_startup_trials=RANDOM_TRIALS)
+        self._study.pruner = lib.pruners.MedianPruner(n_startup_trials=LEAST_TRIALS)
 
     def close(self) -> None:
         """Closes the file."""
@@ -183,7 +186,7 @@ class Search:
     def epochs_equivalent(self) -> float:
         """What the search has cost, with what was killed."""
         scores = [one for t in self._study.trials for one in t.user_attrs.get("scores", ())]
-        return self._limits.making_epochs + sum(one["epochs_equivalent"] for one in scores)
+        return self._limits.making_epochs + sum(float(s["epochs_equivalent"]) for s in scores)
 
     @property
     def best(self) -> Outcome | None:
@@ -269,7 +272,9 @@ class Search:
             return "over budget"
         if not is_last:
             return None
-        if fmean(one.lost_accuracy for one in scores) > MOST_LOST:
+        lost = fmean(one.lost_accuracy for one in scores)
+        stderr = sum(one.lost_stderr**2 for one in scores) ** 0.5 / len(scores)
+        if lost - stderr > MOST_LOST:
             return "loses accuracy"
         delta = abs(fmean(one.delta_signed for one in scores))
         if self._limits.most_delta is not None and delta > self._limits.most_delta:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Literal
@@ -16,17 +16,18 @@ from mubench._util.messages import say
 from mubench._util.workers import Executor, LocalExecutor, WorkerPolicy
 from mubench.gold.build import build, build_missing
 from mubench.gold.library import GoldLibrary
-from mubench.gold.loaded import load_once
+from mubench.gold.loaded import LoadedTask, load_once
 from mubench.method.access import GOLD_LABELS
 from mubench.method.discovery import MethodClass, is_built_in, load_method
 from mubench.record.schema import dotted
 from mubench.run.machine import device_name
 from mubench.task.spec import Task
 
-from .problems import TuningProblem, choose_problems, prepare, tuning_task
+from .agreement import Agreement, agreement
+from .problems import TuningProblem, choose_problems, originals_of, prepare, tuning_task
 from .space import nested, space_of
 from .study import Limits, Outcome, Search, optuna
-from .trials import InThisProcess, RunJob, Score
+from .trials import InThisProcess, RunJob
 
 TRIALS = 30
 """Trials if neither their number nor their cost is given."""
@@ -46,14 +47,17 @@ class Request:
     """What to tune on."""
     num_problems: int = 2
     """How many twins or tuning cases."""
-    golds: int = 1
-    """Golds of each tuning case."""
+    golds: int | None = None
+    """Golds of each tuning case, by default 1; or originals that are golds of twins, by default
+    the task's other ones. 0: the original that a twin was made of is its gold."""
     trials: int | None = None
     """Most trials, the default included."""
     epochs: float | None = None
     """Most epochs-equivalent of the whole search."""
     most_delta: float | None = None
     """Most that delta may be on the problems, in percentage points."""
+    check: bool = False
+    """True to run the trials on tuning cases too, to see whether a twin orders them alike."""
     seed: int = 0
     workers: int = 1
     """Trials at once, each in a process."""
@@ -75,6 +79,8 @@ class Found:
     """The best parameters, nested; also those that are fixed."""
     tuned: dict[str, Any]
     """On what, and at what cost."""
+    agreement: Agreement | None = None
+    """How well the twins order the trials as tuning cases do, if that was asked for."""
 
 
 def tune(request: Request, device: torch.device, on_end: Callable[[Outcome, float], None]) -> Found:
@@ -91,15 +97,19 @@ def tune(request: Request, device: torch.device, on_end: Callable[[Outcome, floa
         mubench._util.workers.WorkerLost: a process that trained one was killed.
     """
     optuna()
+    if request.on == "cases" and request.golds == 0:
+        raise UserError("a tuning case needs a gold: --golds 1, or --on twin")
+    if request.on == "cases" and request.check:
+        raise UserError("--check compares twins with tuning cases: it needs --on twin")
     method = load_method(request.reference)
     if GOLD_LABELS in method.requires:
         raise UserError(f"{method.name} needs golds, so it cannot be tuned without them")
     space = space_of(method, request.fixed)
-    task = tuning_task(request.task, request.golds, request.seed)
+    task = tuning_task(request.task, request.golds or 1, request.seed)
     loaded = load_once(task, device)
     library = GoldLibrary(loaded, Store())
     kind: Literal["twin", "case"] = "twin" if request.on == "twin" else "case"
-    problems = choose_problems(loaded, kind, request.num_problems, request.seed)
+    problems = choose_problems(loaded, kind, request.num_problems, request.seed, request.golds)
     making_epochs = _make(library, problems)
     key = digest(
         {
@@ -108,7 +118,7 @@ def tune(request: Request, device: torch.device, on_end: Callable[[Outcome, floa
             "space": [[one.name, str(one.search), repr(one.default)] for one in space],
             "task": [request.task.spec_sha, loaded.data.fingerprint],
             "problems": [one.label for one in problems],
-            "golds": request.golds if kind == "case" else 0,
+            "golds": _golds(loaded, problems),
             "most_delta": request.most_delta,
             "seed": request.seed,
         }
@@ -117,10 +127,13 @@ def tune(request: Request, device: torch.device, on_end: Callable[[Outcome, floa
     if request.isolate is not None:
         isolate = request.isolate
 
-    def run(flat: dict[str, Any], number: int) -> Callable[[], Score]:
-        settings = nested(dotted(request.fixed) | flat)
-        cache, where = library.store.root, str(device)
-        return RunJob(task, cache, where, request.reference, isolate, settings, problems[number])
+    def runs_on(chosen: Sequence[TuningProblem]) -> Callable[[dict[str, Any], int], RunJob]:
+        def run(flat: dict[str, Any], number: int) -> RunJob:
+            settings = nested(dotted(request.fixed) | flat)
+            cache, where = library.store.root, str(device)
+            return RunJob(task, cache, where, request.reference, isolate, settings, chosen[number])
+
+        return run
 
     both = request.trials, request.epochs
     limits = Limits(
@@ -132,30 +145,50 @@ def tune(request: Request, device: torch.device, on_end: Callable[[Outcome, floa
     )
     with library.store.lock("searches", key, f"tuning {method.name}"):
         search = Search(
-            cache_root() / "tuning" / f"{key}.sqlite", space, limits, run, len(problems),
+            cache_root() / "tuning" / f"{key}.sqlite", space, limits,
+            runs_on(problems), len(problems),
             seed=request.seed, workers=request.workers,
         )  # fmt: skip
         with closing(search), closing(_executor(request.workers, device)) as executor:
             if before := len(search.outcomes):
                 say(f"going on after {before} trials of an earlier search")
             search.go_on(executor, lambda one: on_end(one, search.epochs_equivalent))
-            return _found(request, method, problems, search, device)
+            found = _found(request, method, problems, search, device, _golds(loaded, problems))
+            if not request.check:
+                return found
+            cases = choose_problems(loaded, "case", request.num_problems, request.seed)
+            _make(library, cases)
+            checked = agreement(
+                search.outcomes, len(problems), runs_on(cases), len(cases), executor
+            )
+    tuned = found.tuned | {
+        "spearman_with_cases": round(checked.spearman, 3),
+        "checked_trials": checked.num_trials,
+    }
+    return replace(found, tuned=tuned, agreement=checked)
 
 
 def _make(library: GoldLibrary, problems: Sequence[TuningProblem]) -> float:
     """Trains what the problems are made of; returns what that costs, in epochs-equivalent."""
     loaded = library.loaded
-    cases = [one.case for one in problems]
+    cases, cost = [one.case for one in problems], 0.0
     if problems[0].kind == "case":
         build_missing(library, cases, {one.seed for one in problems})
     else:
-        refs = dict.fromkeys(loaded.original(one.case, one.seed).key for one in problems)
-        originals = [ref for ref in loaded.originals if ref.key in refs]
-        build(library, [ref for ref in originals if not library.model_entry(ref)])
-        say(
-            f"{loaded.task.id}: {len(problems)} twins: {', '.join(one.case.id for one in problems)}"
-        )
-    return sum(prepare(library, one).making_epochs for one in problems)
+        refs = {ref.key: ref for one in problems for ref in originals_of(loaded, one)}
+        build(library, [ref for ref in refs.values() if not library.model_entry(ref)])
+        more = [ref for ref in refs.values() if ref.seed >= loaded.task.measure.originals]
+        cost = float(loaded.task.train.epochs * len(more))
+        say(f"{loaded.task.id}: twins of {', '.join(case.id for case in cases)}")
+    return cost + sum(prepare(library, one).making_epochs for one in problems)
+
+
+def _golds(loaded: LoadedTask, problems: Sequence[TuningProblem]) -> list[str]:
+    """What the golds of the problems are."""
+    if problems[0].kind == "case":
+        return [f"{loaded.task.measure.golds} of each case"]
+    seeds = sorted({seed for one in problems for seed in one.gold_seeds})
+    return [f"original {seed}" for seed in seeds] or ["the original of the twin"]
 
 
 def _executor(workers: int, device: torch.device) -> Executor:
@@ -170,6 +203,7 @@ def _found(
     problems: Sequence[TuningProblem],
     search: Search,
     device: torch.device,
+    golds: Sequence[str],
 ) -> Found:
     outcomes, best = search.outcomes, search.best
     default = next(one for one in outcomes if one.is_default)
@@ -190,7 +224,7 @@ def _found(
         "spec_sha": request.task.spec_sha,
         "problems": [one.label for one in problems],
         "seed": request.seed,
-        "golds": request.golds if request.on == "cases" else 0,
+        "golds": golds,
         "trials": len(outcomes),
         "best_trial": best.number,
         "objective": "margin_distance",

@@ -1,8 +1,10 @@
-"""What an entry says of itself: where its code comes from."""
+"""What an entry says of itself: where its code and its parameters come from."""
 
 import pytest
 
-from mubench.gate.claims import origin, parse_pinned
+from mubench.gate.claims import check_words, origin, parse_pinned
+from mubench.record.folder import read_record
+from tests.helpers.lab import Lab, edit, make_task
 
 COMMIT, SHA = "0" * 40, "0" * 64
 
@@ -34,3 +36,24 @@ def test_where_code_comes_from(line, expected):
 )
 def test_what_pins_nothing(content):
     assert parse_pinned(content) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({}, None),
+        ({"changed": ["lr"]}, None),
+        ({"preset": "paper"}, None),
+        ({"preset": "tuned", "tuning_epochs": 3.5}, None),
+        ({"changed": ["lrr"]}, "'lrr' is changed, which is no parameter of it"),
+        ({"preset": "tuned"}, "nobody says what that cost"),
+        ({"tuning_epochs": 3.5}, "nobody says what that cost"),
+    ],
+)
+def test_where_parameters_come_from(tmp_path, changes, complaint):
+    lab = Lab(tmp_path, make_task(classes=("a",)))
+    lab.add_entry("mine", parameters={"lr": 1})
+    (path,) = tmp_path.glob("*/mine/*.json")
+    edit(path, **changes)
+    found = list(check_words(read_record(path)))
+    assert [complaint in line for line in found] == ([True] if complaint else [])

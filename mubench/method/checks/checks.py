@@ -33,7 +33,7 @@ from mubench._util.messages import did_you_mean
 from mubench.method.access import ACCESS
 from mubench.method.discovery import MethodClass, load_method
 from mubench.method.parameters import configure, describe_parameters, resolved_parameters
-from mubench.method.presets import Choice, configure_choice, presets_of
+from mubench.method.presets import Choice, instance_of, presets_of
 from mubench.method.problem import Method
 
 from .trial_run import ARCHITECTURE, Trial, TrialResult, stage
@@ -431,7 +431,7 @@ class _Subject:
         choice: Choice | None = None,
     ):
         if isinstance(method, str):
-            method = configure_choice(load_method(method), choice or Choice()).instance
+            method = instance_of(load_method(method), choice or Choice())
         names = [check.__name__ for check in CHECKS]
         self.trial = Trial(method)
         self.expected = {**getattr(method, "expected_failures", {}), **expected_failures}

@@ -34,6 +34,8 @@ DEFECTS = [
                     "lr=self.lr": "lr=0.1"}, "do not survive JSON"),
     ("parameters", {"lr: Annotated[float, Gt(0)] = 0.01": "lr: Any = (0.01,)",
                     "lr=self.lr": "lr=self.lr[0]"}, "comes back from JSON as"),
+    ("parameters", {"    lr: Annotated": '    presets: ClassVar = {"paper": {"lrr": 1}}\n'
+                    "    lr: Annotated"}, "a preset does not hold: .*no parameter 'lrr'"),
     ("unlearns", {RETURN: "        raise KeyError('lost')\n"}, r"KeyError: 'lost' \(mine.py:35\)"),
     ("unlearns", {RETURN: "        sys.exit(0)\n"}, "SystemExit"),
     ("access", {'"forget", "retain"}': '"retain"}',

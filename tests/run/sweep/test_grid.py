@@ -43,6 +43,18 @@ def test_a_parameter_that_is_a_list(read):
     assert sorted(cell.method.choice.settings["lr"] for _, cell in grid) == [[1, 2], [3]]
 
 
+def test_a_preset_is_no_parameter_and_several_give_several_methods(read):
+    text = 'tasks = ["tiny"]\ncases = ["b-6"]\nmethods = [{name = "tmu", preset = VALUE, lr = 0.2}]'
+    grid = read(text.replace("VALUE", '"paper"'))
+    assert [(c.method.choice.preset, c.method.choice.settings) for _, c in grid] == [
+        ("paper", {"lr": 0.2})
+    ]
+    with pytest.raises(ValueError, match="preset 1 is no name"):
+        read(text.replace("VALUE", "1"))
+    with pytest.raises(ValueError, match="no file nowhere"):
+        read(text.replace("VALUE", '"nowhere.toml"'))
+
+
 def test_every_mistake_is_reported_at_once(read):
     with pytest.raises(ValueError) as caught:
         read(
