@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mubench import Batch, Problem, Samples, Search
 
-from ._relabel import is_gone
+from ._last_step import is_gone
 
 
 @dataclass(frozen=True, kw_only=True)
