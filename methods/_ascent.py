@@ -20,7 +20,8 @@ class Ascent:
     visits: Annotated[int, Ge(1), Search(5, 50)] = 10  # how often each sample of D_f is met, unless
     # the end comes before
     epochs: Annotated[int, Ge(1)] = 2  # passes in which that happens
-    retain_share: Annotated[float, Interval(gt=0, le=1)] = 0.2  # of D_r, in each pass
+    retain_share: Annotated[float, Interval(gt=0, le=1)] = 0.2  # of D_r, in each pass; no less
+    # than there are visits
     lr: Annotated[float, Gt(0), Search(1e-3, 1e-1, log=True)] = 0.01  # step size of SGD
     momentum: Annotated[float, Interval(ge=0, lt=1)] = 0.9  # of SGD
     weight_decay: Annotated[float, Ge(0)] = 5e-4  # as the paper's originals were trained

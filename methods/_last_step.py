@@ -33,7 +33,8 @@ class LastStep:
     visits: Annotated[int, Ge(1), Search(5, 30)] = 10  # how often each sample of D_f is met, unless
     # every mark is followed before; at |D_f| = 100 this decides whether marks take effect
     epochs: Annotated[int, Ge(1)] = 2  # passes in which that happens
-    retain_share: Annotated[float, Interval(gt=0, le=1)] = 0.1  # of D_r that is replayed in each
+    retain_share: Annotated[float, Interval(gt=0, le=1)] = 0.1  # of D_r that is replayed in each;
+    # no less than there are visits
     lr: Annotated[float, Gt(0), Search(1e-3, 3e-2, log=True)] = 0.01  # step size of SGD; momentum
     # .9, weight decay 5e-4
 

@@ -24,7 +24,7 @@ class Restart:
     # spoiled enough
     erase_visits: Annotated[int, Ge(1)] = 10  # most that each sample of D_f is met for that
     erase_retain: Annotated[float, Interval(gt=0, le=1)] = 0.1  # share of D_r that is replayed
-    # meanwhile
+    # meanwhile; no less than there are visits
     erase_lr: Annotated[float, Gt(0), Search(3e-3, 1e-1, log=True)] = 0.02  # step size of SGD
     epochs: Annotated[int, Ge(0), Search(0, 3)] | None = None  # of the original's schedule,
     # squeezed; None: 0.2 of the original's epochs, at least one; 0: no restart

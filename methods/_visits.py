@@ -23,13 +23,16 @@ def beside_retain(
         forget: D_f, with any labels.
         visits: least number of times that each of its samples is met.
         epochs: passes over what is returned.
-        retain_share: of D_r.
+        retain_share: of D_r; no less than there are visits, as far as D_r goes, because on D_f
+            alone a model collapses to its classes.
 
     Returns:
         The samples, and for each its position in D_f, or -1 for D_r.
     """
     position_M = torch.arange(len(forget), device=problem.device).repeat(-(-visits // epochs))
-    replay = problem.share(problem.retain, retain_share)
+    replay = problem.subset(
+        problem.retain, max(round(retain_share * len(problem.retain)), len(position_M))
+    )
     samples = forget[position_M] + replay
     return samples, torch.cat([position_M, position_M.new_full((len(replay),), -1)])
 

@@ -30,7 +30,8 @@ class RandomLabel:
     visits: Annotated[int, Ge(1), Search(5, 50)] = 10  # how often each sample of D_f is met, unless
     # the end comes before
     epochs: Annotated[int, Ge(1)] = 2  # passes in which that happens
-    retain_share: Annotated[float, Interval(gt=0, le=1)] = 0.2  # of D_r, in each pass
+    retain_share: Annotated[float, Interval(gt=0, le=1)] = 0.2  # of D_r, in each pass; no less
+    # than there are visits
     stop_accuracy: Annotated[float, Interval(ge=0, le=1), Search(0, 1)] = 0.0  # on D_f, that ends
     # the training
     lr: Annotated[float, Gt(0), Search(1e-3, 1e-1, log=True)] = 0.01  # step size of SGD

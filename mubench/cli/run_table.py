@@ -198,14 +198,12 @@ def _legend(records: "Sequence[Record]", measures: "Sequence[Measure]") -> str:
 
 def _parts(records: "Sequence[Record]") -> str:
     """What each part of the method costs, as it names them; empty if it names none."""
+    measured = [record.cost for record in records if record.cost]
     costs: dict[str, float] = {}
-    for record in records:
-        cost = record.cost
-        if cost is None:
-            continue
+    for cost in measured:
         passed = cost.forward_samples + 2 * cost.backward_samples
         for name, part in (cost.parts or {}).items():
-            spent = cost.epochs_equivalent * part / max(1, passed) / len(records)
+            spent = cost.epochs_equivalent * part / max(1, passed) / len(measured)
             costs[name] = costs.get(name, 0.0) + spent
     told = ", ".join(f"{name} {spent:.2f}" for name, spent in costs.items())
     return told and f"Epochs-equivalent of {records[0].method} by part: {told}."

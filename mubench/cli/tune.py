@@ -42,6 +42,9 @@ if TYPE_CHECKING:
               "included.")  # fmt: skip
 @click.option("--max-delta", "most_delta", type=click.FloatRange(0), metavar="POINTS",
               help="Choose nothing that has a δ beyond this.")  # fmt: skip
+@click.option("--check", is_flag=True,
+              help="Run the trials on tuning cases too, and say how well the two orders "
+              "agree.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
               help="Of the problems and of the draws.")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, metavar="N",
@@ -61,6 +64,7 @@ def tune(
     trials: int | None,
     epochs: float | None,
     most_delta: float | None,
+    check: bool,
     seed: int,
     workers: int,
     settings: tuple[str, ...],
@@ -93,6 +97,7 @@ def tune(
             trials=trials,
             epochs=epochs,
             most_delta=most_delta,
+            check=check,
             seed=seed,
             workers=workers,
             isolate=isolate,
@@ -155,5 +160,11 @@ def _table(found: "Found") -> str:
         f"Margin distance to the golds. Best of {found.tuned['trials']} trials: {chosen}; the "
         f"search cost {found.tuned['epochs_equivalent']:.2f} epochs-equivalent."
     )
+    if found.agreement:
+        lines.append(
+            f"On tuning cases, {found.agreement.num_trials} trials have an order that agrees by "
+            f"{found.agreement.spearman:+.2f} (Spearman), for "
+            f"{found.agreement.epochs_equivalent:.2f} epochs-equivalent more."
+        )
     lines += [f"  {name} = {_text(value)}" for name, value in found.best.settings.items()]
     return "\n".join(lines)

@@ -279,6 +279,9 @@ def _type_name(annotation: Any) -> str:
         return " | ".join(map(repr, arguments))
     if origin in (typing.Union, types.UnionType):
         return " | ".join(map(_type_name, arguments))
+    if origin in (list, tuple):
+        inner = ", ".join(_type_name(argument) for argument in arguments if argument is not ...)
+        return f"{origin.__name__} of {inner}"
     if annotation is type(None):
         return "None"
     return annotation.__name__ if isinstance(annotation, type) else str(annotation)

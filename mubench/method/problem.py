@@ -6,6 +6,7 @@ A method never sees a gold or the scored test set. Touching a set that was not d
 Shape suffixes: N samples, C channels, H and W pixels, K classes, D features.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from mubench._util.hashing import derive_seed
+from mubench.record.schema import PART_NAME
 from mubench.task.data import Samples
 from mubench.task.spec import DataSpec, TrainSpec
 from mubench.training import derivatives, loop, networks
@@ -159,7 +161,12 @@ class Problem:
 
         Args:
             name: words of small letters, such as `last step`. A name may come again.
+
+        Raises:
+            ValueError: the name is another.
         """
+        if not re.fullmatch(PART_NAME, name):
+            raise ValueError(f"a part is named by a few words of small letters, not {name!r}")
         seen = self._meter.seen
         before = seen.forward + 2 * seen.backward
         yield

@@ -22,8 +22,10 @@ Isolation = Literal["process", "namespaces"]
 
 Samples = Annotated[int, Ge(0), Le(10**15)]
 """A count of samples. The bound keeps a forged count from overflowing."""
+PART_NAME = "[a-z][a-z -]{0,30}"
+"""What a part of a method may be called."""
 Parts = Annotated[
-    dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z -]{0,30}$")], Samples], Len(1, 20)
+    dict[Annotated[str, StringConstraints(pattern=f"^{PART_NAME}$")], Samples], Len(1, 20)
 ]
 """Passes of a sample in each part of a method, where a backward pass counts two."""
 Seconds = Annotated[float, Ge(0), Le(1e10)]

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 MOST_LOST = 0.01
-"""Most accuracy on held-out samples that a choice may lose, as a fraction."""
+"""Most accuracy on held-out samples that a choice may lose, as a fraction, beyond one standard
+error."""
 PENALTY = 10.0
 """Added to the objective of what is never chosen: the greatest margin distance there is."""
 RANDOM_TRIALS = 8
@@ -271,7 +272,9 @@ class Search:
             return "over budget"
         if not is_last:
             return None
-        if fmean(one.lost_accuracy for one in scores) > MOST_LOST:
+        lost = fmean(one.lost_accuracy for one in scores)
+        stderr = sum(one.lost_stderr**2 for one in scores) ** 0.5 / len(scores)
+        if lost - stderr > MOST_LOST:
             return "loses accuracy"
         delta = abs(fmean(one.delta_signed for one in scores))
         if self._limits.most_delta is not None and delta > self._limits.most_delta:

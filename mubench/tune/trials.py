@@ -27,7 +27,7 @@ from .problems import KnownProblem, Outputs, TuningProblem, outputs_of, prepare
 
 T = TypeVar("T")
 
-HELD_OUT = 1000
+HELD_OUT = 5000
 """Most held-out samples by which the loss of accuracy is told."""
 
 
@@ -52,6 +52,8 @@ class Score:
     lost_accuracy: float = 0.0
     """Accuracy that the model the method started from has on held-out samples, less that of the
     unlearned model."""
+    lost_stderr: float = 0.0
+    """Standard error of the lost accuracy, paired over the held-out samples."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ class RunJob:
         own, start = (outputs_of(loaded, one, known.forget) for one in (model, known.start))
         held_out = known.holdout[:HELD_OUT]
         before, after = (outputs_of(loaded, one, held_out) for one in (known.start, model))
+        changes = before.right_RN.astype(float) - after.right_RN
         return Score(
             "ok",
             None,
@@ -138,6 +141,7 @@ class RunJob:
             delta_signed=100 * (own.accuracy - golds.accuracy),
             nothing=_distance(start, golds),
             lost_accuracy=before.accuracy - after.accuracy,
+            lost_stderr=float(changes.std() / len(held_out) ** 0.5),
         )
 
 

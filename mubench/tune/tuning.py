@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Literal
@@ -23,10 +23,11 @@ from mubench.record.schema import dotted
 from mubench.run.machine import device_name
 from mubench.task.spec import Task
 
+from .agreement import Agreement, agreement
 from .problems import TuningProblem, choose_problems, originals_of, prepare, tuning_task
 from .space import nested, space_of
 from .study import Limits, Outcome, Search, optuna
-from .trials import InThisProcess, RunJob, Score
+from .trials import InThisProcess, RunJob
 
 TRIALS = 30
 """Trials if neither their number nor their cost is given."""
@@ -55,6 +56,8 @@ class Request:
     """Most epochs-equivalent of the whole search."""
     most_delta: float | None = None
     """Most that delta may be on the problems, in percentage points."""
+    check: bool = False
+    """True to run the trials on tuning cases too, to see whether a twin orders them alike."""
     seed: int = 0
     workers: int = 1
     """Trials at once, each in a process."""
@@ -76,6 +79,8 @@ class Found:
     """The best parameters, nested; also those that are fixed."""
     tuned: dict[str, Any]
     """On what, and at what cost."""
+    agreement: Agreement | None = None
+    """How well the twins order the trials as tuning cases do, if that was asked for."""
 
 
 def tune(request: Request, device: torch.device, on_end: Callable[[Outcome, float], None]) -> Found:
@@ -94,6 +99,8 @@ def tune(request: Request, device: torch.device, on_end: Callable[[Outcome, floa
     optuna()
     if request.on == "cases" and request.golds == 0:
         raise UserError("a tuning case needs a gold: --golds 1, or --on twin")
+    if request.on == "cases" and request.check:
+        raise UserError("--check compares twins with tuning cases: it needs --on twin")
     method = load_method(request.reference)
     if GOLD_LABELS in method.requires:
         raise UserError(f"{method.name} needs golds, so it cannot be tuned without them")
@@ -120,10 +127,13 @@ def tune(request: Request, device: torch.device, on_end: Callable[[Outcome, floa
     if request.isolate is not None:
         isolate = request.isolate
 
-    def run(flat: dict[str, Any], number: int) -> Callable[[], Score]:
-        settings = nested(dotted(request.fixed) | flat)
-        cache, where = library.store.root, str(device)
-        return RunJob(task, cache, where, request.reference, isolate, settings, problems[number])
+    def runs_on(chosen: Sequence[TuningProblem]) -> Callable[[dict[str, Any], int], RunJob]:
+        def run(flat: dict[str, Any], number: int) -> RunJob:
+            settings = nested(dotted(request.fixed) | flat)
+            cache, where = library.store.root, str(device)
+            return RunJob(task, cache, where, request.reference, isolate, settings, chosen[number])
+
+        return run
 
     both = request.trials, request.epochs
     limits = Limits(
@@ -135,14 +145,27 @@ def tune(request: Request, device: torch.device, on_end: Callable[[Outcome, floa
     )
     with library.store.lock("searches", key, f"tuning {method.name}"):
         search = Search(
-            cache_root() / "tuning" / f"{key}.sqlite", space, limits, run, len(problems),
+            cache_root() / "tuning" / f"{key}.sqlite", space, limits,
+            runs_on(problems), len(problems),
             seed=request.seed, workers=request.workers,
         )  # fmt: skip
         with closing(search), closing(_executor(request.workers, device)) as executor:
             if before := len(search.outcomes):
                 say(f"going on after {before} trials of an earlier search")
             search.go_on(executor, lambda one: on_end(one, search.epochs_equivalent))
-            return _found(request, method, problems, search, device, _golds(loaded, problems))
+            found = _found(request, method, problems, search, device, _golds(loaded, problems))
+            if not request.check:
+                return found
+            cases = choose_problems(loaded, "case", request.num_problems, request.seed)
+            _make(library, cases)
+            checked = agreement(
+                search.outcomes, len(problems), runs_on(cases), len(cases), executor
+            )
+    tuned = found.tuned | {
+        "spearman_with_cases": round(checked.spearman, 3),
+        "checked_trials": checked.num_trials,
+    }
+    return replace(found, tuned=tuned, agreement=checked)
 
 
 def _make(library: GoldLibrary, problems: Sequence[TuningProblem]) -> float:

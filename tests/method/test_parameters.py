@@ -2,6 +2,7 @@
 
 import inspect
 from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 
@@ -66,6 +67,7 @@ def test_parameters_are_described_by_their_comments(plugin):
 @dataclass(frozen=True, kw_only=True)
 class Shared:
     lr: float = 0.1  # step size
+    names: tuple[Literal["a", "b"], ...] = ()  # which
     epochs: int = 1  # passes
 
 
@@ -76,7 +78,13 @@ class Own(Shared):
 
 def test_a_shared_class_of_parameters_keeps_its_comments():
     rows = {p.name: (p.default, p.meaning) for p in describe_parameters(Own)}
-    assert rows == {"lr": (0.1, "step size"), "epochs": (2, "passes, but two")}
+    assert rows["lr"] == (0.1, "step size")
+    assert rows["epochs"] == (2, "passes, but two")
+
+
+def test_a_list_is_described_by_what_it_holds():
+    types = {p.name: p.type for p in describe_parameters(Own)}
+    assert types["names"] == "tuple of 'a' | 'b'"
 
 
 @pytest.mark.parametrize("name", sorted(available_methods()))

@@ -1,6 +1,7 @@
 """The baselines, and what holds for every built-in method."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -223,7 +224,10 @@ def test_random_label_lowers_forget_accuracy_to_the_paper_s_end(make):
 def test_forget_is_visited_ten_times_beside_a_share_of_retain(make, method):
     problem = make(method.requires)
     method.unlearn(problem)
-    assert problem.meter.seen.backward == 10 * 20 + 2 * round(0.2 * 300)
+    assert problem.meter.seen.backward == 2 * (5 * 20 + 5 * 20)
+    more = replace(method, retain_share=0.5)
+    more.unlearn(problem)
+    assert problem.meter.seen.backward == 2 * (5 * 20 + 5 * 20) + 2 * (5 * 20 + 150)
 
 
 def test_training_ends_within_a_pass_where_accuracy_is_low_enough(make):

@@ -280,7 +280,9 @@ def test_a_part_of_another_name_is_no_record_s(run, name):
         with problem.part(name):
             return problem.original
 
-    assert run(in_parts, ("retain",)).record.status == "error"
+    record = run(in_parts, ("retain",)).record
+    assert record.status == "error"
+    assert "words of small letters" in record.error
 
 
 def test_methods_get_a_private_copy_of_the_data(run, tiny):

@@ -103,6 +103,11 @@ def test_what_is_never_chosen(search, changes, limits, status):
     assert one.best is None
 
 
+def test_a_loss_within_the_noise_is_none(search):
+    one = search(lambda *_: lambda: score(lost_accuracy=0.02, lost_stderr=0.015), trials=2)
+    assert [outcome.status for outcome in ended(one)] == ["ok"] * 2
+
+
 def test_a_job_that_breaks_off_is_a_trial_that_failed(search):
     def fails(_settings, _number):
         def job():

@@ -57,6 +57,10 @@ def test_other_draws_have_golds_of_their_own(noisy, tiny_task, tiny_store, forbi
     (problem,) = choose_problems(loaded, "case", 1, 3)
     for ref in loaded.golds(problem.case):
         train(GoldLibrary(loaded, tiny_store), ref)
+    checked, _ = tuned(noisy, tiny_task, check=True, seed=3, fixed={"fixed": 5})
+    assert checked.tuned["spearman_with_cases"] == round(checked.agreement.spearman, 3) > 0.5
+    with pytest.raises(UserError, match="needs --on twin"):
+        tuned(noisy, tiny_task, on="cases", check=True)
     found, _ = tuned(noisy, tiny_task, on="cases", seed=3, fixed={"extra": {"rounds": 1}})
     assert found.problems == [problem]
     assert found.settings["extra"] == {"rounds": 1}
