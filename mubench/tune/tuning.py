@@ -20,11 +20,18 @@ from mubench.gold.loaded import LoadedTask, load_once
 from mubench.method.access import GOLD_LABELS
 from mubench.method.discovery import MethodClass, is_built_in, load_method
 from mubench.record.schema import dotted
-from mubench.run.machine import device_name
+from mubench.run.machine import device_name, harness_sha256
 from mubench.task.spec import Task
 
 from .agreement import Agreement, agreement
-from .problems import TuningProblem, choose_problems, originals_of, prepare, tuning_task
+from .problems import (
+    TWIN_VERSION,
+    TuningProblem,
+    choose_problems,
+    originals_of,
+    prepare,
+    tuning_task,
+)
 from .space import nested, space_of
 from .study import Limits, Outcome, Search, optuna
 from .trials import InThisProcess, RunJob
@@ -114,6 +121,7 @@ def tune(request: Request, device: torch.device, on_end: Callable[[Outcome, floa
     key = digest(
         {
             "method": [method.name, *method.code],
+            "code": [harness_sha256(), TWIN_VERSION],
             "fixed": dotted(request.fixed),
             "space": [[one.name, str(one.search), repr(one.default)] for one in space],
             "task": [request.task.spec_sha, loaded.data.fingerprint],

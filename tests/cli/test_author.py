@@ -56,3 +56,9 @@ def test_the_command(tmp_path):
     raises = call({RETURN: "        1 / 0\n"})
     assert "unreached 9 more checks: unlearn() raises" in raises.stdout
     assert call({"import gc": "import no_such_thing"}).exit_code == 2
+
+
+def test_a_preset_that_there_is_not_is_no_check(tmp_path):
+    result = CliRunner().invoke(main, ["check", write(tmp_path, {}), "--preset", "paper"])
+    assert result.exit_code == 2
+    assert "has no preset 'paper'" in result.stderr

@@ -18,6 +18,7 @@ from mubench.run.notebook import measure
 from mubench.training import loop
 from tests.helpers.packages import succeed
 from tests.helpers.tiny import TINY
+from tests.helpers.tuning import NOISY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,3 +133,17 @@ def test_a_script_without_a_guard_trains_in_workers(tmp_path):
     cache = str(tmp_path / "cache")
     printed = succeed(sys.executable, "script.py", cwd=tmp_path, MUBENCH_CACHE=cache)
     assert printed == "1 measured\n"
+
+
+def test_a_preset_goes_by_name_and_needs_a_method_by_name(library, here):
+    (here / "noisy.py").write_text(NOISY)
+    task = library.loaded.task
+    given = {"preset": "paper", "isolate": False, "device": "cpu"}
+    (record,) = measure("./noisy.py:Noisy", task, **given)
+    assert (record.preset, record.changed, record.parameters["noise"]) == (
+        "paper", ("noise",), 0.2,
+    )  # fmt: skip
+    (record,) = measure("./noisy.py:Noisy", task, settings={"noise": 0.1}, **given)
+    assert (record.preset, record.changed) == ("", ("noise",))
+    with pytest.raises(UserError, match="preset needs a method that is given by name"):
+        measure(Untouched(), task, preset="paper")
