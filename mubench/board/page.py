@@ -140,7 +140,12 @@ def render(
 
 def _reading(boards: Sequence[TaskBoard], marks: Mapping[str, Mark]) -> str:
     """How to read the tables: what is always so, each measure, and the flags in the notes."""
-    measures = [_bullet(measure.explanation) for measure in shown_in(Place.PAGE)]
+    unused = _unused(boards)
+    measures = [
+        _bullet(measure.explanation)
+        for measure in shown_in(Place.PAGE)
+        if measure.name not in unused
+    ]
     noted = {flag for board in boards for entry in board.entries for flag in entry.flags}
     flags = [_bullet(f"**{_flag_note(flag)}**: {flag.meaning}") for flag in Flag if flag in noted]
     return READING.format(
@@ -149,6 +154,12 @@ def _reading(boards: Sequence[TaskBoard], marks: Mapping[str, Mark]) -> str:
         flags="".join(flags),
         coincidence=_coincidence(boards),
     )
+
+
+def _unused(boards: Sequence[TaskBoard]) -> set[str]:
+    """The measures that no record of some boards states, and that are not recomputed."""
+    used = {name for board in boards for entry in board.entries for name in entry.intervals}
+    return {name for name, measure in MEASURES.items() if measure.is_stated} - used
 
 
 def _coincidence(boards: Sequence[TaskBoard]) -> str:
@@ -329,7 +340,8 @@ def _task_section(board: TaskBoard, marks: Mapping[str, Mark]) -> str:
             f"gain is over calling every sample hard: {named}.\n"
         )
     # Where nothing was measured again, the page says so once.
-    columns = [column for column in COLUMNS if marks or column.name != "again"]
+    unused = _unused([board]) | (set() if marks else {"again"})
+    columns = [column for column in COLUMNS if column.name not in unused]
     lines += [_entries(board, columns, marks), _least_difference(board), _components(board)]
     lines += [*_sizes(board), _plots(board)]
     failures = [

@@ -309,7 +309,7 @@ def _case_means(
             start.get("activation_distance", np.nan),
             one.values["margin_signed"],
         ]
-        return [*(one.values[name] for name in MEASURES), *judged]
+        return [*(one.values.get(name, np.nan) for name in MEASURES), *judged]
 
     measured = [(one, label) for one, label in zip(checked, labels, strict=True) if one.values]
     frame = pd.DataFrame([numbers(one) for one, _ in measured], columns=[*MEASURES, *JUDGED])
@@ -326,6 +326,7 @@ def _case_means(
 
 
 def _entry(task: Task, label: str, records: Sequence[Checked], means: pd.DataFrame) -> Entry:
+    measures = [name for name in MEASURES if name in means and means[name].notna().all()]
     entry = Entry(
         label=label,
         method=records[0].record.method,
@@ -334,11 +335,10 @@ def _entry(task: Task, label: str, records: Sequence[Checked], means: pd.DataFra
         standing=Standing.RANKED,
         case_means={
             str(name): {str(case): float(value) for case, value in means[name].items()}
-            for name in means
+            for name in [*measures, *JUDGED]
+            if name in means
         },
-        intervals=mean_intervals(list(MEASURES), means[list(MEASURES)].to_numpy())
-        if len(means)
-        else {},
+        intervals=mean_intervals(measures, means[measures].to_numpy()) if len(means) else {},
     )
     notes = []
     standing = Standing.RANKED

@@ -8,9 +8,10 @@ A record is believed as far as its readout bears it out:
 - Readers of records use the recomputed numbers.
 - Seconds and memory follow from nothing, so they are as stated.
 
-Only thorough reading, which `mubench verify` does, also holds membership inference, the scores of a
-method's reports, counts and standard errors against `mubench.record.metrics`. Otherwise every page
-would wait 0.1 seconds per record for numbers that it does not print.
+Only thorough reading, which `mubench verify` and the check of an entry do, also holds membership
+inference, the scores of a method's reports, counts and standard errors against
+`mubench.record.metrics`. Otherwise every page would wait 0.1 seconds per record. So membership
+inference is as stated, too.
 """
 
 import gc
@@ -30,9 +31,10 @@ from mubench.task.installed import installed_tasks
 from mubench.task.spec import Task
 
 from .folder import ResultsFolder, read_file, read_record, readout_beside
+from .measures import MEASURES
 from .readout import Arrays, read_arrays, same_case
 from .rules import FullRecheck, TaskRules, compare_all
-from .schema import GoldReference, Record
+from .schema import GoldReference, Metric, Record
 from .stacked import StackedReadouts, floor_values, recompute
 
 TELLING = ("margin_distance", "activation_distance", "test_accuracy")
@@ -63,8 +65,8 @@ class Checked:
     stderrs: Mapping[str, float]
     """Standard errors over samples of some metrics, in the metric's unit."""
     floor: Mapping[str, tuple[float, ...]]
-    """Metric name to what each gold scores against the others, in the metric's unit. Empty if the
-    task has one gold."""
+    """Metric name to what each gold scores against the others, in the metric's unit; of a measure
+    that is not recomputed, the mean over golds alone. Empty if the task has one gold."""
     nothing: Mapping[str, float]
     """The metrics of the original that the run started from, scored as if it were a method. Empty
     for a run that failed, and for records from before originals were scored."""
@@ -247,9 +249,12 @@ def _check_numbers(
             except DoesNotHold as error:
                 yield Rejected(found.file, str(error))
             else:
+                values_here = own | cost | _as_stated(record.metrics)
+                floor = {n: (value,) for n, value in _as_stated(record.floor).items()}
                 yield Checked(
-                    found.file, record, own | cost, own_stderrs, golds.floor, nothing, margins_N
-                )
+                    found.file, record, values_here, own_stderrs, {**golds.floor, **floor},
+                    nothing, margins_N,
+                )  # fmt: skip
 
 
 class _Originals:
@@ -274,6 +279,15 @@ class _Originals:
             computed, _ = recompute(StackedReadouts.of([readout]), self._golds.models)
             self._values[sha256] = _rows(computed, 1)[0]
         return self._values[sha256]
+
+
+def _as_stated(metrics: Mapping[str, Metric]) -> dict[str, float]:
+    """The values of the measures that are not recomputed, as far as they are stated."""
+    return {
+        name: metrics[name].value
+        for name, measure in MEASURES.items()
+        if measure.is_stated and name in metrics
+    }
 
 
 def _rows(columns: Mapping[str, Floats], num_rows: int) -> list[dict[str, float]]:

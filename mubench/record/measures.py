@@ -64,6 +64,9 @@ class Measure:
     """The largest possible value, in the unit of the record."""
     axis: Literal["from zero", "free", "log"] = "from zero"
     """How an axis of the measure is drawn."""
+    is_stated: bool = False
+    """True if readers of records take the number as stated, because it is slow to compute. Records
+    from before it existed do not have it."""
     sampled_as: str | None = None
     """The mean over samples that stands for this measure where spread over samples is asked for.
     None: the measure is itself such a mean."""
@@ -237,6 +240,21 @@ _ALL = (
         axis="free",
         meaning="the label accuracy less that of the better constant guess, which calls every "
         "sample easy or calls every sample hard.",
+    ),
+    Measure(
+        name="mia_accuracy_gap",
+        heading="MIA gap",
+        title="membership inference gap",
+        unit="points",
+        better="lower",
+        digits=1,
+        scale=100,
+        most=1,
+        is_stated=True,
+        meaning="the absolute difference between the accuracies of a membership inference attack "
+        "on the method and on a gold, mean over the golds. The attack is a logistic regression on "
+        "the loss, of D_f against test images of the same classes. It is as the records state it, "
+        "and `mubench verify` computes it again.",
     ),
     Measure(
         name="seconds",

@@ -130,15 +130,19 @@ def _comparisons(own: StackedReadouts, golds: StackedReadouts) -> dict[str, Metr
 def _membership(unlearned: Readout, golds: Sequence[Readout]) -> dict[str, Metric]:
     """Membership inference on the model, next to the golds' value; `mia_gap` is of the AUC."""
     attack = unlearned.attack
-    gold_aucs = [gold.attack.auc for gold in golds if gold.attack is not None]
+    gold_attacks = [gold.attack for gold in golds if gold.attack is not None]
     if attack is None:
         return {}
-    assert len(gold_aucs) == len(golds)  # the same labels, so the same counts
+    assert len(gold_attacks) == len(golds)  # the same labels, so the same counts
+    gold_aucs = [gold.auc for gold in gold_attacks]
+    gold_accuracies = [gold.accuracy for gold in gold_attacks]
     values = {
         "mia_auc": attack.auc,
         "mia_accuracy": attack.accuracy,
         "gold_mia_auc": float(np.mean(gold_aucs)),
+        "gold_mia_accuracy": float(np.mean(gold_accuracies)),
         "mia_gap": two_sided_gap(attack.auc, gold_aucs),
+        "mia_accuracy_gap": two_sided_gap(attack.accuracy, gold_accuracies),
     }
     if attack.tpr is not None:
         values["mia_tpr_at_1pct_fpr"] = attack.tpr

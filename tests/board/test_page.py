@@ -8,6 +8,7 @@ import pytest
 from mubench.board.page import COLUMNS, EXCERPT_COLUMNS, excerpt, frame, render
 from mubench.board.plots.style import planned
 from mubench.record.flags import Flag
+from mubench.record.folder import read_record
 from mubench.record.measures import MEASURES, Place, shown_in
 from tests.helpers.boards import boards
 from tests.helpers.lab import Lab, make_task
@@ -101,3 +102,25 @@ def test_how_to_read_explains_the_flags_that_occur(lab):
 def test_a_control_has_no_budget(lab):
     lab.add_entry("idle", control=True, forward_samples=9000, backward_samples=9000)
     assert Flag.OVER_BUDGET.meaning not in render(boards(lab), [], "results")
+
+
+def test_the_membership_gap_has_a_column_where_records_state_it(tmp_path):
+    lab = Lab(tmp_path / "results", make_task(classes=("a",)), num_peers=20)
+    path = lab.add("m", "a-50")
+    stated = read_record(path)
+    board, *_ = boards(lab)
+    page = render([board], [], "results")
+    headings, values, floor = (
+        [cell.strip() for cell in line.split("|")]
+        for line in page.splitlines()
+        if line.startswith(("| rank", "|        | m ", "|        | *floor*"))
+    )
+    place = headings.index("MIA gap")
+    assert values[place] == f"{100 * stated.metrics['mia_accuracy_gap'].value:.1f}"
+    assert floor[place] == f"{100 * stated.floor['mia_accuracy_gap'].value:.1f}"
+    assert "- **MIA gap**" in page
+    for kind in ("metrics", "floor", "nothing"):  # a record from before the measure
+        content = json.loads(path.read_text())
+        del content[kind]["mia_accuracy_gap"]
+        path.write_text(json.dumps(content))
+    assert "MIA gap" not in render(boards(lab), [], "results")

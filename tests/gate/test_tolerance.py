@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from mubench.gate.tolerance import QUALITY, CasePair, Golds, Side, Tolerance
+from mubench.record.stacked import StackedReadouts
 from tests.helpers.comparisons import fresh_lab, judged
 
 
@@ -43,3 +45,63 @@ def test_several_seeds_tell_what_a_seed_does(lab, tmp_path):
         lab.add("m", "a-40", seed, accuracy=0.8)
         new.add("m", "a-40", 10 + seed, accuracy=1.0)
     assert "delta" in judged(lab, new)[1]
+
+
+NUM_CASES, NUM_FORGET, NUM_TEST = 10, 100, 200
+LABELS, TEST_LABELS = np.zeros(NUM_FORGET, int), np.zeros(NUM_TEST, int)
+
+
+def model(logits_N, rng):
+    """A model of two classes, right on a sample if its logit is above zero."""
+    logits_NK = np.stack([logits_N, np.zeros(NUM_FORGET)], axis=1)
+    test_predictions = (rng.random(NUM_TEST) < 0.15).astype(int)
+    return {
+        "forget_logits": logits_NK, "forget_labels": LABELS, "test_labels": TEST_LABELS,
+        "test_predictions": test_predictions, "retain": np.array([9, 10]),
+    }  # fmt: skip
+
+
+def compared(rng, noise=0.5, lost=0.0, flipped=0):
+    """Ten cases of a method and of a re-run that moves by so much of what tells golds apart.
+
+    Args:
+        rng: draws everything.
+        noise: of a run, in standard deviations of a gold.
+        lost: what the re-run adds to each logit.
+        flipped: in the first case, so many samples more are right in the re-run.
+    """
+    pairs = []
+    for number in range(NUM_CASES):
+        center_N = rng.normal(1, 2, NUM_FORGET)
+        golds = [model(center_N + rng.normal(0, 1, NUM_FORGET), rng) for _ in range(3)]
+        of_case = Golds(StackedReadouts.of(golds))
+        runs = [center_N + 1 + noise * rng.normal(0, 1, NUM_FORGET) for _ in range(2)]
+        runs[1] = runs[1] + lost
+        if number == 0:
+            runs[1][np.flatnonzero(runs[1] < 0)[:flipped]] += 20
+        sides = [Side.of(StackedReadouts.of([model(run, rng)]), of_case.models) for run in runs]
+        pairs.append(CasePair(str(number), *sides, of_case))
+    return {measure: Tolerance(pairs, measure) for measure in QUALITY}
+
+
+def is_worse(tolerance):
+    limit = tolerance.of_mean()
+    return limit is not None and tolerance.differences_C.mean() > limit
+
+
+def test_re_runs_are_quiet_and_what_is_planted_is_found():
+    """The simulation behind the table in DESIGN.md, small."""
+    rng = np.random.default_rng(0)
+    quiet = [compared(rng) for _ in range(8)]
+    alarms = [any(is_worse(t) or t.worse_cases() for t in one.values()) for one in quiet]
+    assert sum(alarms) <= 1
+    assert all(is_worse(compared(rng, lost=0.5)["margin_distance"]) for _ in range(2))
+    in_one_case = [compared(rng, noise=0.2, flipped=12)["delta"].worse_cases() for _ in range(2)]
+    assert [[pair.case for pair, _ in worse] for worse in in_one_case] == [["0"]] * 2
+
+
+def test_runs_that_are_the_same_need_no_more_than_the_margin():
+    tolerance = compared(np.random.default_rng(0), noise=0.0)["delta"]
+    margins = [0.1 * pair.golds.gap("delta") for pair in tolerance.pairs]
+    assert tolerance.of_mean() == pytest.approx(np.mean(margins))
+    assert tolerance.worse_cases() == []

@@ -254,6 +254,10 @@ def test_membership_inference_next_to_the_golds():
     assert scores["gold_mia_auc"].value == pytest.approx(np.mean(aucs))
     gaps = [abs(scores["mia_auc"].value - auc) for auc in aucs]
     assert scores["mia_gap"].value == pytest.approx(np.mean(gaps))
+    accuracies = [gold.attack.accuracy for gold in golds]
+    assert scores["gold_mia_accuracy"].value == pytest.approx(np.mean(accuracies))
+    gaps = [abs(scores["mia_accuracy"].value - accuracy) for accuracy in accuracies]
+    assert scores["mia_accuracy_gap"].value == pytest.approx(np.mean(gaps))
     assert scores["mia_auc"].count == 400
     assert scores["mia_tpr_at_1pct_fpr"].value > score(same, golds)["mia_tpr_at_1pct_fpr"].value
     assert score(same, golds)["mia_gap"].value < 0.1 < scores["mia_gap"].value
