@@ -23,6 +23,9 @@ from .loop import Batch, Loss, Pipeline, whole_float32
 PER_SAMPLE_FLOATS = 2**28
 """Most numbers that the gradients of samples computed at once hold: 1 GiB."""
 
+PASSES_AT_ONCE = 512
+"""Most backward passes of a sample that run at once: bounds the memory of activations."""
+
 ATTACKED_AT_ONCE = 500
 """Samples that are attacked at once: bounds memory."""
 
@@ -43,8 +46,11 @@ def mean_gradients(
     count = 0
     with _evaluating(model), torch.enable_grad():
         for batch in batches:
+            # Derived by the images too, so that every pass reaches the first layer and is counted.
+            batch.images_NCHW.requires_grad_()
             value = loss(model(batch.images_NCHW).float(), batch)
-            found = torch.autograd.grad(value, list(weights.values()), materialize_grads=True)
+            derived_by = [*weights.values(), batch.images_NCHW]
+            *found, _ = torch.autograd.grad(value, derived_by, materialize_grads=True)
             share = 1 if square else len(batch.labels_N)
             for name, gradient in zip(weights, found, strict=True):
                 total[name] += gradient.square() if square else share * gradient
@@ -67,26 +73,33 @@ def sample_gradients(
     Yields:
         By name of a parameter: (N, *its shape), or (N, M, *its shape) for M values.
     """
-    weights = {name: weight.detach() for name, weight in _trainable(model).items()}
+    # In torch's own memory format, because pooling of channels-last images has no `vmap`.
+    fixed = {name: weight.detach().contiguous() for name, weight in model.named_parameters()}
+    weights = {name: fixed.pop(name) for name in _trainable(model)}
+    num_weights = sum(weight.numel() for weight in weights.values())
 
     def values(weights: dict[str, Tensor], image: Tensor, label: Tensor, index: Tensor) -> Tensor:
         batch = Batch(image[None], label[None], index[None])
-        return loss(functional_call(model, weights, (batch.images_NCHW,)).float(), batch)
+        logits_1K = functional_call(model, fixed | weights, (batch.images_NCHW,)).float()
+        return loss(logits_1K, batch)
 
-    derive = vmap(jacrev(values), (None, 0, 0, 0))
+    # By the images too, so that every pass reaches the first layer and is counted.
+    derive = vmap(jacrev(values, (0, 1)), (None, 0, 0, 0))
     start = 0
     while start < len(samples):
         chunk = samples[start : start + (batch_size or 1)]
         index_N = torch.arange(start, start + len(chunk), device=chunk.labels.device)
         with _evaluating(model), sdpa_kernel(SDPBackend.MATH):  # the fused have no `vmap`
-            gradients: dict[str, Tensor] = derive(
-                weights, pipeline.normalise(chunk.images), chunk.labels, index_N
-            )
+            images_NCHW = pipeline.normalise(chunk.images).contiguous()
+            gradients, _ = derive(weights, images_NCHW, chunk.labels, index_N)
         yield gradients
         start += len(chunk)
         # The first sample, alone, tells how many values the loss has.
         each = sum(gradient.numel() for gradient in gradients.values()) // len(chunk)
-        batch_size = batch_size or max(1, PER_SAMPLE_FLOATS // each)
+        num_values = each // num_weights
+        batch_size = batch_size or max(
+            1, min(PER_SAMPLE_FLOATS // each, PASSES_AT_ONCE // num_values)
+        )
 
 
 def mean_squares(per_sample: Iterable[dict[str, Tensor]], like: nn.Module) -> dict[str, Tensor]:
@@ -157,7 +170,8 @@ def attack(
 
 def _length(images_NCHW: Tensor) -> Tensor:
     """The Euclidean length of each image, (N, 1, 1, 1)."""
-    return torch.linalg.vector_norm(images_NCHW, dim=(1, 2, 3), keepdim=True)
+    length: Tensor = torch.linalg.vector_norm(images_NCHW, dim=(1, 2, 3), keepdim=True)
+    return length
 
 
 def _unit(images_NCHW: Tensor) -> Tensor:

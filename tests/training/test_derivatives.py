@@ -154,6 +154,16 @@ def test_every_kind_of_network_has_gradients_per_sample(tiny, name):
     assert reading.unseen.backward == 0
 
 
+def test_passes_count_where_the_first_layers_are_frozen(problem, meter):
+    problem.original.requires_grad_(False).head.requires_grad_(True)
+    n = len(problem.retain)
+    with meter.running() as reading:
+        problem.gradients(problem.original, problem.retain)
+        problem.gradients(problem.original, problem.retain, square=True, per_sample=True)
+    assert (reading.samples.forward, reading.samples.backward) == (2 * n, 2 * n)
+    assert reading.unseen.backward == 0
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_an_attack_stays_within_its_bound_and_misleads(problem, norm):
     some, eps = problem.retain, {"linf": 8.0, "l2": 60.0}[norm]
