@@ -1,4 +1,8 @@
-"""The passes of SCRUB: away from the teacher on D_f, towards it on D_r (arXiv:2302.09880)."""
+"""The passes of SCRUB: away from the teacher on D_f, towards it on D_r (arXiv:2302.09880).
+
+Nothing says where "away" is. A student that the first min pass has made surer than its teacher can
+be pushed on to be surer still, so that D_f is kept all the better.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

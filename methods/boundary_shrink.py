@@ -29,12 +29,10 @@ class BoundaryShrink:
         }
     }  # fmt: skip
 
-    eps: Annotated[float, Gt(0), Search(2.0, 64.0, log=True)] = (
-        25.5  # most that a pixel changes, of
-    )
-    # 255; one step of its sign
-    epochs: Annotated[int, Ge(1), Search(5, 50, step=5)] = 20  # most passes over D_f
-    lr: Annotated[float, Gt(0), Search(1e-5, 1e-2, log=True)] = 1e-3  # step size of SGD; at the
+    eps: Annotated[float, Gt(0), Search(2.0, 64.0, log=True)] = 25.5  # a pixel's change in
+    # one step, of 255
+    epochs: Annotated[int, Ge(1), Search(5, 80, step=5)] = 40  # most passes over D_f
+    lr: Annotated[float, Gt(0), Search(1e-5, 1e-2, log=True)] = 3e-4  # step size of SGD; at the
     # paper's, the few steps of a hundred samples move nothing
     momentum: Annotated[float, Interval(ge=0, lt=1)] = 0.9  # of SGD
     batch_size: Annotated[int, Ge(2)] = 64  # samples of D_f per step
@@ -53,11 +51,11 @@ class BoundaryShrink:
         is_wrong_N = nearest_N.ne(forget.labels)
         if not is_wrong_N.any():
             return model
-        reached = ForgetAccuracy(problem, self.stop_accuracy)
+        reached = ForgetAccuracy(problem, model, self.stop_accuracy)
         place_M = is_wrong_N.nonzero().squeeze(1)
 
         def loss(logits_NK: Tensor, batch: Batch) -> Tensor:
-            reached.see(logits_NK, batch._replace(index_N=place_M[batch.index_N]), forget.labels)
+            reached.see(logits_NK, batch._replace(index_N=place_M[batch.index_N]))
             return F.cross_entropy(logits_NK, batch.labels_N)
 
         problem.fine_tune(

@@ -25,12 +25,13 @@ class Delete:
     requires: ClassVar[frozenset[str]] = frozenset({"forget"})
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {
-            "lr": 1e-4, "batch_size": 128, "freeze_batch_norm": False, "stop_accuracy": None
+            "epochs": 20, "lr": 1e-4, "batch_size": 128, "freeze_batch_norm": False,
+            "stop_accuracy": None,
         }
     }  # fmt: skip
 
-    epochs: Annotated[int, Ge(1), Search(5, 50, step=5)] = 20  # most passes over D_f
-    lr: Annotated[float, Gt(0), Search(1e-5, 1e-2, log=True)] = 1e-3  # step size of SGD
+    epochs: Annotated[int, Ge(1), Search(5, 80, step=5)] = 40  # most passes over D_f
+    lr: Annotated[float, Gt(0), Search(1e-5, 1e-2, log=True)] = 1e-4  # step size of SGD
     momentum: Annotated[float, Interval(ge=0, lt=1)] = 0.9  # of SGD
     batch_size: Annotated[int, Ge(2)] = 64  # samples of D_f per step
     freeze_batch_norm: bool = True  # the code's `disable_bn`: running statistics would become those
@@ -44,11 +45,11 @@ class Delete:
         model, forget = problem.original, problem.forget
         is_label_NK = F.one_hot(forget.labels, problem.num_classes).bool()
         target_NK = problem.logits(model, forget).masked_fill(is_label_NK, -float("inf")).softmax(1)
-        reached = ForgetAccuracy(problem, self.stop_accuracy)
+        reached = ForgetAccuracy(problem, model, self.stop_accuracy)
 
         def loss(logits_NK: Tensor, batch: Batch) -> Tensor:
             """KL(the original without the label || model), eq. 11."""
-            reached.see(logits_NK, batch, forget.labels)
+            reached.see(logits_NK, batch)
             log_p_NK = logits_NK.log_softmax(1)
             return F.kl_div(log_p_NK, target_NK[batch.index_N], reduction="batchmean")
 

@@ -45,10 +45,10 @@ class GradientAscent:
     def unlearn(self, problem: Problem) -> nn.Module:
         """Returns M_o after ascent on D_f."""
         model, forget = problem.original, problem.forget
-        reached = ForgetAccuracy(problem, self.stop_accuracy)
+        reached = ForgetAccuracy(problem, model, self.stop_accuracy)
 
         def loss(logits_NK: Tensor, batch: Batch) -> Tensor:
-            reached.see(logits_NK, batch, forget.labels)
+            reached.see(logits_NK, batch)
             return -F.cross_entropy(logits_NK, batch.labels_N)
 
         problem.fine_tune(

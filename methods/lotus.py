@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar
 import torch
 from annotated_types import Ge, Gt, Interval
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mubench import Batch, Problem, Samples, Search
 
@@ -61,7 +62,8 @@ class LoTUS:
             soft_NK = (drawn_NK / math.exp(self.alpha * excess)).softmax(1)  # eq. 5
             hard_NK = torch.zeros_like(soft_NK).scatter_(1, drawn_NK.argmax(1, keepdim=True), 1)
             is_forget_N1 = (batch.index_N < len(repeated))[:, None]
-            return -(soft_NK.where(is_forget_N1, hard_NK) * logits_NK.log_softmax(1)).sum(1).mean()
+            target_NK = soft_NK.where(is_forget_N1, hard_NK)
+            return F.cross_entropy(logits_NK, target_NK)
 
         def is_done() -> bool:
             nonlocal excess

@@ -30,7 +30,7 @@ class NegGradPlus:
         }
     }  # fmt: skip
 
-    alpha: Annotated[float, Interval(gt=0, lt=1), Search(0.9, 0.9999)] = 0.999  # weight of D_r;
+    alpha: Annotated[float, Interval(gt=0, lt=1), Search(0.9, 0.9999)] = 0.99  # weight of D_r;
     # each of its batches meets one of D_f, so a sample of D_f has hundreds of visits an epoch
     epochs: Annotated[int, Ge(1), Search(1, 4, step=1)] = 2  # passes over the share of D_r
     retain_share: Annotated[float, Interval(gt=0, le=1)] = 0.3  # of D_r, for cost: as many samples

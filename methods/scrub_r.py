@@ -35,6 +35,7 @@ class ScrubR:
             weights.append({k: v.clone() for k, v in student.state_dict().items()})
             accuracies.append(problem.correct(student, forget).float().mean().item())
         reference = problem.correct(student, unseen).float().mean().item()
-        distances = [abs(accuracy - reference) for accuracy in accuracies]
-        student.load_state_dict(weights[distances.index(min(distances))])
+        epochs = reversed(range(len(weights)))  # of equal ones the last
+        nearest = min(epochs, key=lambda epoch: abs(accuracies[epoch] - reference))
+        student.load_state_dict(weights[nearest])
         return student

@@ -26,9 +26,7 @@ class SSD:
 
     alpha: Annotated[float, Gt(0), Search(1.0, 200.0, log=True)] = 10.0  # a weight is dampened if
     # it matters alpha times as much to D_f as to D; the lower, the more weights
-    lam: Annotated[float, Gt(0), Search(0.1, 10.0, log=True)] = (
-        1.0  # lambda: how much is left of it
-    )
+    lam: Annotated[float, Gt(0), Search(0.1, 10.0, log=True)] = 1.0  # lambda: how much is left
     batch_size: Annotated[int, Ge(1)] = 128  # most samples that a gradient is averaged over; never
     # more than |D_f|
 

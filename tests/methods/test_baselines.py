@@ -4,14 +4,28 @@ import math
 
 import pytest
 import torch
+from mubench_methods.amun import AMUN
 from mubench_methods.bad_teacher import BadTeacher
+from mubench_methods.boundary_shrink import BoundaryShrink
+from mubench_methods.cf_k import CFk
+from mubench_methods.delete import Delete
+from mubench_methods.eu_k import EUk
 from mubench_methods.finetune import FineTune
+from mubench_methods.gradient_ascent import GradientAscent
+from mubench_methods.l1_sparse import L1Sparse
+from mubench_methods.lotus import LoTUS
 from mubench_methods.neggrad import NegGrad
+from mubench_methods.neggrad_plus import NegGradPlus
 from mubench_methods.oracle import Oracle
 from mubench_methods.original import Original
 from mubench_methods.random_label import RandomLabel
 from mubench_methods.random_quota import RandomQuota
+from mubench_methods.regun import ReGUn
 from mubench_methods.retrain import Retrain
+from mubench_methods.salun import SalUn
+from mubench_methods.scrub import Scrub
+from mubench_methods.scrub_r import ScrubR
+from mubench_methods.ssd import SSD
 from torch.nn import functional as F
 
 from mubench.method.problem import AccessError
@@ -27,6 +41,20 @@ METHODS = [
     QUICK_TMU,
     RandomQuota(),
     Oracle(),
+    AMUN(),
+    BoundaryShrink(),
+    CFk(),
+    Delete(),
+    EUk(),
+    GradientAscent(),
+    L1Sparse(),
+    LoTUS(),
+    NegGradPlus(),
+    ReGUn(),
+    SalUn(),
+    Scrub(),
+    ScrubR(),
+    SSD(),
 ]
 
 
