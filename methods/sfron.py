@@ -25,12 +25,14 @@ class SFRon:
 
     requires: ClassVar[frozenset[str]] = frozenset({"forget", "retain"})
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "paper": {"epochs": 4, "retain_share": 1.0, "forget_weight": 25.0}
+        "paper": {"epochs": 4, "retain_share": 1.0}
     }
 
     lr: Annotated[float, Gt(0), Search(1e-3, 1e-1, log=True)] = 0.01  # step size at the start; it
     # falls to nothing along a cosine
-    forget_weight: Annotated[float, Gt(0), Search(0.1, 100, log=True)] = 5.0  # of a step of ascent;
+    forget_weight: Annotated[float, Gt(0), Search(0.1, 100, log=True)] = (
+        25.0  # of a step of ascent;
+    )
     # it falls along a cosine too
     every: Annotated[int, Ge(1)] = 5  # steps of descent per step of ascent
     threshold: Annotated[float, Gt(0), Search(0.1, 10, log=True)] = 1.0  # least ratio of the Fisher

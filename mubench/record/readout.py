@@ -28,8 +28,8 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 """The arrays of a readout, by their names on disk."""
 
 ARRAYS = {
-    "forget_logits": (2, "f"), "forget_labels": (1, "iu"), "test_logits": (2, "f"),
-    "test_predictions": (1, "iu"), "test_labels": (1, "iu"), "retain": (1, "iu"),
+    "forget_logits": (2, "f"), "forget_labels": (1, "ui"), "test_logits": (2, "f"),
+    "test_predictions": (1, "ui"), "test_labels": (1, "ui"), "retain": (1, "ui"),
 }  # fmt: skip
 """Name of each array on disk to its number of axes and numpy's letters for its kinds of numbers."""
 
