@@ -253,14 +253,8 @@ def _check_numbers(
                 stated = {name: (value,) for name, value in _as_stated(record.floor).items()}
                 floor = {**golds.floor, **stated}
                 yield Checked(
-<<<<<<< HEAD
-                    found.file, record, values_here, own_stderrs, {**golds.floor, **floor},
-                    nothing, margins_N,
-                )  # fmt: skip
-=======
                     found.file, record, values_here, own_stderrs, floor, nothing, margins_N
                 )
->>>>>>> fa74f8e36340741647b5b5112a87a076abd3e903
 
 
 class _Originals:
