@@ -25,7 +25,9 @@ class IU:
         "paper": {"fisher_share": 0.02, "alpha": 0.2}
     }
 
-    alpha: Annotated[float, Gt(0), Search(1e-3, 10, log=True)] = 0.02  # length of the step, in Newton
+    alpha: Annotated[float, Gt(0), Search(1e-3, 10, log=True)] = (
+        0.02  # length of the step, in Newton
+    )
     # steps; by a whole one a network of ten epochs is lost
     damping: Annotated[float, Gt(0), Search(1e-5, 1e-1, log=True)] = 1e-3  # lambda, added to H
     fisher_share: Annotated[float, Interval(gt=0, le=1)] = 0.005  # of D_r in H, whose gradients are
