@@ -24,8 +24,9 @@ class SSD:
     requires: ClassVar[frozenset[str]] = frozenset({"forget", "retain"})
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {"alpha": 10.0, "lam": 1.0}}
 
-    alpha: Annotated[float, Gt(0), Search(1.0, 200.0, log=True)] = 10.0  # a weight is dampened if
-    # it matters alpha times as much to D_f as to D; the lower, the more weights
+    alpha: Annotated[float, Gt(0), Search(1.0, 200.0, log=True)] = 30.0  # a weight is dampened if
+    # it matters alpha times as much to D_f as to D. Batches of one class, whose gradients point the
+    # same way, are tenfold for that alone
     lam: Annotated[float, Gt(0), Search(0.1, 10.0, log=True)] = 1.0  # lambda: how much is left
     batch_size: Annotated[int, Ge(1)] = 128  # most samples that a gradient is averaged over; never
     # more than |D_f|
