@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Interval
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
@@ -30,14 +30,16 @@ class NTKBatchNorm:
     """Move batch norm by what a linearised network loses without D_f (arXiv:2003.02960)."""
 
     requires: ClassVar[frozenset[str]] = frozenset({"forget", "retain"})
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {"scale": 1.0, "retain_n": None}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {"scale": 1.0, "retain_share": 1.0}
+    }
 
     scale: Annotated[float, Gt(0), Search(1e-1, 1e3, log=True)] = 10.0  # s, of the difference
     ridge: Annotated[float, Gt(0)] | None = None  # lambda of Eq. 6; None: the original's weight
     # decay, the paper's choice
     noise: Annotated[float, Ge(0)] = 1e-9  # variance of the noise on the weights that moved
-    retain_n: Annotated[int, Ge(1)] | None = 5000  # samples that stand for D_r; None: all. Each
-    # takes K backward passes
+    retain_share: Annotated[float, Interval(gt=0, le=1)] = 0.1  # of D_r that stands for all of it;
+    # each sample takes K backward passes
 
     def unlearn(self, problem: Problem) -> nn.Module:
         """Returns theta + s (w(D_r) - w(D)) + noise."""
@@ -48,7 +50,7 @@ class NTKBatchNorm:
         model.requires_grad_(False)
         for weight in moved:
             weight.requires_grad_(True)
-        some = problem.subset(retain, self.retain_n or len(retain))
+        some = problem.share(retain, self.retain_share)
         forget_PP, forget_P = normal_equation(problem, model, forget)
         retain_PP, retain_P = (
             len(retain) / len(some) * part for part in normal_equation(problem, model, some)

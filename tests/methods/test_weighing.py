@@ -110,7 +110,7 @@ def test_ntk_is_two_ridge_regressions_on_logits(make):
         )
 
     expected = scale * (regression(problem.retain) - regression(problem.retain + problem.forget))
-    method = NTKBatchNorm(scale=scale, ridge=ridge, noise=0.0, retain_n=None)
+    method = NTKBatchNorm(scale=scale, ridge=ridge, noise=0.0, retain_share=1.0)
     after = named(method.unlearn(problem))
     change = torch.cat([after[name] - before[name] for name in names])
     torch.testing.assert_close(change.double(), expected, rtol=1e-2, atol=1e-6)
@@ -212,7 +212,7 @@ def test_fisher_takes_a_forward_and_k_backward_passes_a_sample(make):
 
 def test_ntk_takes_k_backward_passes_a_sample_of_either_set(make):
     """Forward once for the residuals and once for the derivatives."""
-    assert counted(make, NTKBatchNorm(retain_n=50)) == (2 * 70, CLASSES * 70)
+    assert counted(make, NTKBatchNorm(retain_share=50 / 300)) == (2 * 70, CLASSES * 70)
 
 
 def test_iu_takes_a_pass_over_all_and_one_of_its_samples(make):
