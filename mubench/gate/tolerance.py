@@ -12,7 +12,7 @@ bounds, and so is the difference in one case:
 3. Cases: Student's t times what the differences in the cases spread by. For the mean this is its
    standard error over the cases. For one case this is what the other cases changed by, root mean
    square: as it is, and in units of how far golds of each case are apart; the larger counts. It
-   needs `CASES_FOR_TOLERANCE` cases.
+   needs `CASES_FOR_TOLERANCE` cases, for one case `CASES_FOR_ONE_CASE`.
 4. Seeds: Student's t times what follows from the spread between the seeds of one case, in all
    runs that either side has. It needs `LEAST_FREEDOM` degrees of freedom.
 
@@ -57,7 +57,10 @@ MARGINS = {
 """The margins as fractions of the floor gap. Of the distance between margins less counts, because
 doing nothing is only a third further from a gold than another gold is."""
 CASES_FOR_TOLERANCE = 4
-"""Fewest cases whose spread gives a bound."""
+"""Fewest cases whose spread gives a bound for the mean."""
+CASES_FOR_ONE_CASE = 8
+"""Fewest cases where the spread of the others gives a bound for one of them. Of an unsteady method,
+the spread of three says too little of a fourth."""
 LEAST_FREEDOM = 4
 """Fewest degrees of freedom with which the spread between seeds gives a bound."""
 
@@ -238,7 +241,7 @@ class Tolerance:
         """
         count, freedom = len(self.pairs), self._freedom
         spreads = []
-        if count >= CASES_FOR_TOLERANCE:
+        if count >= CASES_FOR_ONE_CASE:
             for scales_C in (np.ones(count), self._scales_C):
                 moved_C = np.delete(self.differences_C / scales_C, place) * scales_C[place]
                 moved = math.sqrt(float((moved_C**2).mean()))

@@ -109,6 +109,7 @@ def test_a_gold_is_trained_into_an_object_store_and_read_by_another_host(
     assert other.readout(ref, ref.case).content == library.readout(ref, ref.case).content
     name = "weights.safetensors"
     assert other.model_entry(ref).content(name) == library.model_entry(ref).content(name)
+    library.readout(loaded.originals[0], loaded.cases[0])
     export_bundle(library, loaded.cases[:1], tmp_path / "golds.zip")
     assert import_bundle(Store(), tmp_path / "golds.zip") == (1, 3)
     assert other.missing(loaded.cases[:1]) == []
