@@ -1,0 +1,91 @@
+"""The page's numbers, recomputed from the files beside the records by plain numpy alone.
+
+Nothing here is imported from the package: a mistake that the page and its reader share is found.
+"""
+
+import json
+import re
+from itertools import product
+
+import numpy as np
+import pytest
+
+from tests.helpers.places import ROOT
+
+TASK = ROOT / "leaderboard" / "results" / "cifar10-subset"
+PAGE = ROOT / "leaderboard" / "README.md"
+
+pytestmark = pytest.mark.skipif(not TASK.is_dir(), reason="runs from an installed wheel")
+
+
+def margins(path):
+    """Logit of the true class less the logsumexp of the others, (N,), within ±5."""
+    with np.load(path) as readout:
+        logits, labels = readout["forget_logits"].astype(np.float64), readout["forget_labels"]
+    rows = np.arange(len(labels))
+    true = logits[rows, labels]
+    logits[rows, labels] = -np.inf
+    return np.clip(true - np.logaddexp.reduce(logits, axis=1), -5, 5)
+
+
+def distances(path, record):
+    """Margin distance of a run, of nothing and of the floor, each to the golds of the case."""
+    golds = [margins(TASK / "golds" / f"{gold['key'][:16]}.npz") for gold in record["golds"]]
+    start = f"{record['case']}-{record['nothing_readout_sha256'][:16]}.npz"
+    models = [margins(path.with_suffix(".npz")), margins(TASK / "originals" / start)]
+    own = [np.mean([abs(model - gold).mean() for gold in golds]) for model in models]
+    pairs = [(a, b) for a in range(len(golds)) for b in range(len(golds)) if a != b]
+    return (*own, np.mean([abs(golds[a] - golds[b]).mean() for a, b in pairs]))
+
+
+@pytest.fixture(scope="module")
+def cases():
+    """(method, preset) to a row per case: margin distance of the run, of nothing, of the floor."""
+    rows = {}
+    for path in sorted(TASK.glob("*/*.json")):
+        record = json.loads(path.read_text())
+        if record["status"] == "ok" and not record["control"]:
+            key = record["method"], record["preset"]
+            rows.setdefault(key, []).append(distances(path, record))
+    return {key: np.array(own) for key, own in rows.items() if len(own) == 10}
+
+
+def printed(column):
+    """Entry to the cell of a column, of the first table that has the column."""
+    lines = PAGE.read_text().splitlines()
+    (start, *_) = [n for n, line in enumerate(lines) if f" {column} " in line]
+    heads = [cell.strip() for cell in lines[start].split("|")]
+    table = {}
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        cells = [cell.strip() for cell in line.split("|")]
+        table[cells[heads.index("method")]] = cells[heads.index(column)]
+    return table
+
+
+def name(key):
+    method, preset = key
+    return f"{method} ({preset})" if preset else method
+
+
+def test_gap_closed(cases):
+    page = printed("gap closed")
+    assert len(cases) >= 20
+    for key, rows in cases.items():
+        own, nothing, floor = rows.mean(axis=0)
+        (cell,) = re.findall(r"^-?[\d.]+", page[name(key)])
+        assert float(cell) == pytest.approx((nothing - own) / (nothing - floor), abs=0.0051)
+
+
+def test_p_of_being_better_than_nothing(cases):
+    page = printed("margin below nothing")
+    signs = np.array(list(product([1, -1], repeat=10)))
+    raw = {}
+    for key, rows in cases.items():
+        gained = rows[:, 1] - rows[:, 0]
+        raw[key] = np.mean(signs @ gained >= gained.sum() - 1e-9)
+    largest = 0.0
+    for place, key in enumerate(sorted(raw, key=raw.get)):  # Holm's step-down
+        largest = max(largest, min(1.0, (len(raw) - place) * raw[key]))
+        assert float(page[name(key)]) == pytest.approx(largest, abs=0.00051), key
