@@ -35,8 +35,10 @@ def duration(seconds: float) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """A number and its noun, such as `1 case` or `2 cases`."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+    """A number and its noun, such as `1 case`, `2 cases` or `2 entries`."""
+    if number == 1:
+        return f"{number} {noun}"
+    return f"{number} {noun.removesuffix('y')}ies" if noun.endswith("y") else f"{number} {noun}s"
 
 
 def one_line(text: str) -> str:

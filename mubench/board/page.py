@@ -187,17 +187,18 @@ def _summary(board: TaskBoard) -> str:
     passing = [entry for entry in listed if entry.rank]
     if not passing:
         return (
-            f"{named}: none of {counted(len(listed), 'method')} is shown to be closer to "
+            f"{named}: none of {counted(len(listed), 'entry')} is shown to be closer to "
             "retraining than doing nothing."
         )
     first = passing[0]
     assert first.judgement and first.judgement.gap_closed
-    shown = f"{len(passing)} of {counted(len(listed), 'method')}"
+    shown = f"Of {counted(len(listed), 'entry')}, {len(passing)}"
     return (
         f"{named}: `{first.label}` is first. It closes {first.judgement.gap_closed.value:.2f} of "
         f"the gap between doing nothing (0) and another retrained model (1), at δ "
         f"{MEASURES['delta'].text(first.intervals['delta'].mean)}. {shown} "
-        f"{'is' if len(passing) == 1 else 'are'} shown to be better than doing nothing."
+        f"{'is' if len(passing) == 1 else 'are'} shown to be better than doing nothing and to keep "
+        "the test accuracy."
     )
 
 

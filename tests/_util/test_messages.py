@@ -79,3 +79,4 @@ def test_an_error_is_a_line_even_if_its_text_raises():
 
 def test_a_noun_follows_its_number():
     assert [counted(number, "case") for number in (0, 1, 2)] == ["0 cases", "1 case", "2 cases"]
+    assert [counted(number, "entry") for number in (1, 2)] == ["1 entry", "2 entries"]
