@@ -1,4 +1,4 @@
-"""`mubench leaderboard`, `plot` and `regress`: page, plots and comparison of records."""
+"""`mubench leaderboard`, `plot`, `report` and `regress`: page, plots and comparisons of records."""
 
 import os
 import sys
@@ -121,6 +121,40 @@ def plot(results: Path, out: Path, task_files: tuple[str, ...]) -> None:
     for path in draw(build(read.checked, tasks), out):
         say(str(path))
     if read.rejected:
+        sys.exit(1)
+
+
+@click.command(short_help="Renders published figures beside measured ones.", epilog=examples(
+    "mubench report leaderboard/paper/tmu.toml --results leaderboard/results "
+    "--page leaderboard/tmu.md",
+))  # fmt: skip
+@click.argument("plan", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@results_option
+@click.option("--page", type=click.Path(dir_okay=False, path_type=Path), required=True,
+              help="The page to write.")  # fmt: skip
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 if the page is stale.")
+@tasks_option
+def report(
+    plan: Path, results: Path, page: Path, check: bool, task_files: tuple[str, ...]
+) -> None:
+    """Renders the page that a TOML file describes: what a publication printed beside the records.
+
+    PLAN is the TOML file. The published figures are in the CSV file of the same name beside it.
+    """
+    read, tasks = read_folder(results, task_files)
+    from mubench.board.ranking import build
+    from mubench.board.report import read_report, render_report
+
+    with usage_errors():
+        source = Path(os.path.relpath(plan, page.parent)).as_posix()
+        text = render_report(read_report(plan), build(read.checked, tasks), source)
+    is_stale = check and not _holds(page, text)
+    if is_stale:
+        say(f"{page} is stale: run this without --check")
+    elif not check:
+        write_atomic(page, text.encode())
+        say(str(page))
+    if is_stale or read.rejected:
         sys.exit(1)
 
 

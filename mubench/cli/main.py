@@ -20,7 +20,7 @@ from mubench._util.messages import did_you_mean, say
 from .author import check, new_method
 from .entries import submit, verify
 from .golds import gold
-from .leaderboard import leaderboard, plot, regress
+from .leaderboard import leaderboard, plot, regress, report
 from .options import Refused, examples
 from .run import run
 from .sweep import sweep
@@ -108,6 +108,7 @@ for command in (
     gold,
     leaderboard,
     plot,
+    report,
     regress,
     check,
     new_method,
