@@ -4,7 +4,8 @@ A TOML file describes the page: its text, its tables, and the claims that it wei
 the publication lie in a CSV file beside it. The code knows neither the publication nor a method.
 
 A table has a row of published figures or of an entry per line, and a column per cell, such as a
-class. Text may quote a mean by `{table | row}`, and a paired difference by `{table | row - row}`.
+class. Text may quote a row's mean by `{table | row}`, one cell by `{table | row at cell}`, and the mean
+paired difference of two rows by `{table | row - row}`.
 """
 
 import csv
@@ -159,7 +160,7 @@ class _Filled:
     measured: Mapping[str, _Line]
 
     def line(self, label: str) -> _Line:
-        """The row that text calls by its label; a row of the records before a published one."""
+        """The row of this label, published or of the records."""
         found = self.measured.get(label) or self.published.get(label)
         return found or self.missing(label)
 
@@ -230,6 +231,8 @@ def _fill(table: Table, figures: Figures, boards: Sequence[TaskBoard]) -> _Fille
                 for cell, case in table.cells.items()
                 if case in by_case
             }
+            if row.label in published or row.label in measured:
+                raise UserError(f"table {table.name}: two rows are called {row.label!r}")
             measured[row.label] = _Line(row.label, "here", values)
     return _Filled(table, cells, published, measured)
 
@@ -291,7 +294,13 @@ def _quote(filled: Mapping[str, _Filled], name: str, rows: str) -> str:
     label, minus, other = rows.strip().partition(" - ")
     if minus:
         return table.text(_difference(table.line(label), table.line(other)), is_signed=True)
-    return table.text(mean_interval(list(table.line(label).values.values())))
+    label, at, cell = rows.strip().partition(" at ")
+    values = table.line(label).values
+    if at:
+        if cell not in values:
+            raise UserError(f"table {name.strip()}: row {label!r} has no cell {cell!r}")
+        return table.text(MeanInterval(values[cell], None))
+    return table.text(mean_interval(list(values.values())))
 
 
 def _claims(claims: Sequence[Claim], filled: Mapping[str, _Filled]) -> str:
