@@ -85,7 +85,7 @@ class Claim(_Part):
 
 
 class Section(_Part):
-    """Text at the end of the page."""
+    """Text before the claims and the tables."""
 
     title: str
     text: str
@@ -200,10 +200,10 @@ def render_report(report: Report, boards: Sequence[TaskBoard], source: str) -> s
         f"`mubench report` renders this page from [{Path(source).name}]({source}), the published\n"
         "figures beside that file, and the records; edits to the page are lost.\n",
     ]
-    if plan.claims:
-        parts += ["## What holds\n", _claims(plan.claims, filled)]
     for section in plan.sections:
         parts += [f"## {section.title}\n", quoted(section.text)]
+    if plan.claims:
+        parts += ["## What holds\n", _claims(plan.claims, filled)]
     parts += ["## The figures, cell by cell\n", NOTE]
     for table in plan.tables:
         parts += [f"### {table.title}\n", quoted(table.text) if table.text else ""]

@@ -1,4 +1,4 @@
-"""`mubench leaderboard` and `mubench plot`: page, check, excerpt, formats and plots."""
+"""`mubench leaderboard`, `plot` and `report`: page, check, excerpt, formats and plots."""
 
 import json
 import re
@@ -138,3 +138,32 @@ def test_command(lab, tmp_path):
     result = CliRunner().invoke(main, ["plot", *arguments, "--task", str(tmp_path / "made.toml")])
     assert result.exit_code == 0, result.output
     assert len(list((tmp_path / "plots").iterdir())) == 6
+
+
+PLAN = """
+title = "A page"
+introduction = "In short."
+[[tables]]
+name = "delta"
+title = "Delta"
+task = "made@1"
+cells = { A = "a-50" }
+measure = "delta"
+rows = [{ label = "good" }]
+"""
+
+
+def test_report_writes_a_page_and_tells_a_stale_one(cli, tmp_path):
+    (tmp_path / "paper.toml").write_text(PLAN)
+    (tmp_path / "paper.csv").write_text("table,row,cell,value\ndelta,Theirs,A,4.5\n")
+    report = ["report", "paper.toml", "--page", "pages/paper.md"]
+    assert cli(*report, "--check").exit_code == 1
+    assert cli(*report).exit_code == 0
+    text = (tmp_path / "pages" / "paper.md").read_text()
+    assert "4.5" in text and "[paper.toml](../paper.toml)" in text
+    assert cli(*report, "--check").exit_code == 0
+    edit(next((tmp_path / "results").rglob("*good*/a-50*.json")), metrics__delta__value=0.0)
+    stale = cli(*report, "--check")
+    assert (stale.exit_code, "rejected" in stale.stderr) == (2, True)  # its only record is gone
+    wrong = cli("report", "paper.toml", "--page", "p.md", "--results", "nowhere")
+    assert (wrong.exit_code, "Traceback" in wrong.output) == (2, False)

@@ -26,6 +26,15 @@ def test_page_excerpt_and_plots_are_up_to_date(monkeypatch):
 
 
 @pytest.mark.slow
+def test_the_page_beside_a_paper_is_up_to_date(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    found = re.findall(r"`mubench (report [^`]+)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert len(found) == 1
+    result = CliRunner().invoke(main, [*shlex.split(found[0]), "--check"])
+    assert result.exit_code == 0, result.stderr
+
+
+@pytest.mark.slow
 def test_every_number_follows_from_its_readout():
     read = read_results(RESULTS, installed_tasks(), thorough=True)
     assert not read.rejected
