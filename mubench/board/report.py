@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -144,8 +144,11 @@ def read_report(path: Path) -> Report:
 
 
 class _Line(NamedTuple):
+    """A row with its numbers."""
+
     label: str
     source: str
+    """What the page says of where the numbers are from."""
     values: Mapping[str, float]
     """Cell to the printed number."""
 
@@ -161,10 +164,10 @@ class _Filled:
 
     def line(self, label: str) -> _Line:
         """The row of this label, published or of the records."""
-        found = self.measured.get(label) or self.published.get(label)
-        return found or self.missing(label)
+        return self.measured.get(label) or self.published.get(label) or self.missing(label)
 
-    def missing(self, label: str) -> _Line:
+    def missing(self, label: str) -> NoReturn:
+        """Refuses a row that is not there."""
         known = ", ".join([*self.measured, *self.published])
         raise UserError(f"table {self.table.name}: there is no row {label!r}, only {known}")
 
@@ -296,11 +299,11 @@ def _quote(filled: Mapping[str, _Filled], name: str, rows: str) -> str:
         return table.text(_difference(table.line(label), table.line(other)), is_signed=True)
     label, at, cell = rows.strip().partition(" at ")
     values = table.line(label).values
-    if at:
-        if cell not in values:
-            raise UserError(f"table {name.strip()}: row {label!r} has no cell {cell!r}")
-        return table.text(MeanInterval(values[cell], None))
-    return table.text(mean_interval(list(values.values())))
+    if not values or (at and cell not in values):
+        raise UserError(f"table {name.strip()}: row {label!r} has no cell {cell}".rstrip())
+    return table.text(
+        MeanInterval(values[cell], None) if at else mean_interval(list(values.values()))
+    )
 
 
 def _claims(claims: Sequence[Claim], filled: Mapping[str, _Filled]) -> str:

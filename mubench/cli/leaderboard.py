@@ -134,9 +134,7 @@ def plot(results: Path, out: Path, task_files: tuple[str, ...]) -> None:
               help="The page to write.")  # fmt: skip
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if the page is stale.")
 @tasks_option
-def report(
-    plan: Path, results: Path, page: Path, check: bool, task_files: tuple[str, ...]
-) -> None:
+def report(plan: Path, results: Path, page: Path, check: bool, task_files: tuple[str, ...]) -> None:
     """Renders the page that a TOML file describes: what a publication printed beside the records.
 
     PLAN is the TOML file. The published figures are in the CSV file of the same name beside it.

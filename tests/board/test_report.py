@@ -48,9 +48,9 @@ accuracy,Rival,C,100
 """
 
 
-@pytest.fixture
-def made(tmp_path):
-    lab = Lab(tmp_path / "results", make_task(classes=CASES))
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    lab = Lab(tmp_path_factory.mktemp("results"), make_task(classes=CASES))
     lab.add_entry("ours", accuracy=0.8)
     lab.add_entry("other", accuracy=0.9)
     return boards(lab)
@@ -112,9 +112,10 @@ MISTAKES = {
     "an unknown entry": ('label = "other"', 'label = "gone"', "no records of gone on made@1"),
     "an unknown metric": ('"forget_accuracy"', '"beauty"', "has no metric 'beauty'"),
     "an unknown row in text": ("accuracy | Theirs", "accuracy | gone", "no row 'gone', only"),
-    "an unknown cell in text": ("ours at A", "ours at Z", "has no cell 'Z'"),
+    "an unknown cell in text": ("ours at A", "ours at Z", "has no cell Z"),
     "an unknown table in text": ("{accuracy | golds}", "{x | golds}", "quotes a table 'x'"),
     "an unknown table in a claim": ('table = "accuracy"', 'table = "x"', "names a table 'x'"),
+    "a quoted row without cells": ('A = "a-50", B = "b-50", C = "c-50"', "", "has no cell"),
     "an unknown row in a claim": ('["ours", "other"]', '["ours", "gone"]', "no row 'gone'"),
     "two rows of one label": ('label = "again"', 'label = "Theirs"', "two rows are called"),
 }
