@@ -3,9 +3,9 @@
 A TOML file describes the page: its text, its tables, and the claims that it weighs. The figures of
 the publication lie in a CSV file beside it. The code knows neither the publication nor a method.
 
-A table has a row of published figures or of an entry per line, and a column per cell, such as a
-class. Text may quote a row's mean by `{table | row}`, one cell by `{table | row at cell}`, and the mean
-paired difference of two rows by `{table | row - row}`.
+A table has rows of published figures and of entries, and a column per cell, such as a class. Text
+may quote a row's mean by `{table | row}`, one cell by `{table | row at cell}`, and the mean paired
+difference of two rows by `{table | row - row}`.
 """
 
 import csv
@@ -325,8 +325,8 @@ def _claims(claims: Sequence[Claim], filled: Mapping[str, _Filled]) -> str:
     headers = ["claim", "from", "difference", "mean over cells", "verdict"]
     return (
         "A claim *holds* if the whole 95% interval of the paired difference lies below zero, is\n"
-        "*refuted* if all of it lies above, and is *not shown* otherwise. No correction is made for\n"
-        "the number of claims.\n\n" + markdown(rows, headers, "lllrl") + "\n"
+        "*refuted* if all of it lies above, and is *not shown* otherwise. No correction is made\n"
+        "for the number of claims.\n\n" + markdown(rows, headers, "lllrl") + "\n"
     )
 
 

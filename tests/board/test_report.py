@@ -13,7 +13,9 @@ CASES = ("a", "b", "c")
 GOLD_ACCURACY = 0.7
 PLAN = """
 title = "A page"
-introduction = "Theirs {accuracy | Theirs}, ours {accuracy | ours at A}, less {accuracy | ours - other}."
+introduction = '''
+Theirs {accuracy | Theirs}, ours {accuracy | ours at A}, less {accuracy | ours - other}.
+'''
 [[claims]]
 text = "Theirs is lower"
 table = "accuracy"
