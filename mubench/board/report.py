@@ -326,7 +326,9 @@ def _claims(claims: Sequence[Claim], filled: Mapping[str, _Filled]) -> str:
     return (
         "A claim *holds* if the whole 95% interval of the paired difference lies below zero, is\n"
         "*refuted* if all of it lies above, and is *not shown* otherwise. No correction is made\n"
-        "for the number of claims.\n\n" + markdown(rows, headers, "lllrl") + "\n"
+        "for the number of claims, so more holds here than by the verdicts of the leaderboard.\n\n"
+        + markdown(rows, headers, "lllrl")
+        + "\n"
     )
 
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "leaderboard": ["leaderboard", "--results", "results", "--page", "page.md"],
     "plot": ["plot", "--results", "results", "--out", "plots"],
     "regress": ["regress", "results", "results"],
+    "report": ["report", "paper.toml", "--results", "results", "--page", "page.md"],
 }
 
 
@@ -36,6 +37,11 @@ COMMANDS = {
 def folder(tmp_path):
     Lab(tmp_path / "results", make_task(classes=("a",)), num_peers=8).add("tried", "a-50")
     (tmp_path / "made.toml").write_text(spec_text(classes=("a",)))
+    table = 'name = "t"\ntitle = "T"\ntask = "made@1"\nmeasure = "delta"\ncells = { A = "a-50" }'
+    rows = 'rows = [{ label = "tried" }]'
+    text = f'title = "P"\nintroduction = "I"\n[[tables]]\n{table}\n{rows}\n'
+    (tmp_path / "paper.toml").write_text(text)
+    (tmp_path / "paper.csv").write_text("table,row,cell,value\n")
     return tmp_path
 
 
