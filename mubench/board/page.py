@@ -64,6 +64,8 @@ EXCERPT_NAMES = {"rank", "method", "verdict", "gap_closed", "note"} | {
 }
 P_VALUES = ("p_better", "p_worse", "p_activation_worse", "p_retraining", "p_equivalent")
 EXCERPT_COLUMNS = tuple(column for column in COLUMNS if column.name in EXCERPT_NAMES)
+MOST_IN_EXCERPT = 6
+"""Most entries, and most controls, that an excerpt shows of a task."""
 
 INTRODUCTION = """\
 # Leaderboard
@@ -233,7 +235,9 @@ def excerpt(text: str, boards: Sequence[TaskBoard], page: str) -> str:
         plot = f"{PLOTS_FOLDER}/{planned(board)[0].stem(board)}.png"
         parts.append(f"[{board.task.id}]({page}), {counted(board.task.num_cases, 'case')}:\n")
         if len(board.task.forget.sizes) == 1:
-            parts.append(_entries(board, EXCERPT_COLUMNS))
+            parts.append(_entries(board, EXCERPT_COLUMNS, most=MOST_IN_EXCERPT))
+            if more := len(board.entries) - len(_shortlist(board, MOST_IN_EXCERPT)):
+                parts.append(f"The page has {more} more, controls among them.\n")
         parts.append(f"![{board.task.id}]({Path(page).parent.as_posix()}/{plot})\n")
     return "".join([before, begins, "\n".join(["", *parts, ""]), ends, after])
 
@@ -396,10 +400,29 @@ def _devices(board: TaskBoard) -> str:
     return f"Seconds cannot be compared throughout: measured on {named}."
 
 
-def _entries(board: TaskBoard, columns: Sequence[Column], marks: Mapping[str, Mark] = {}) -> str:
-    """The table of a task: entries, then the floor, then the controls."""
-    controls = [entry for entry in board.entries if entry.is_control]
-    rows = [_row(entry, marks) for entry in board.entries if not entry.is_control]
+def _shortlist(board: TaskBoard, most: int | None) -> list[Entry]:
+    """The first entries of a board and its first controls; all of them if `most` is None."""
+    by_kind = [[one for one in board.entries if one.is_control is kind] for kind in (False, True)]
+    return [one for own in by_kind for one in own[:most]]
+
+
+def _entries(
+    board: TaskBoard,
+    columns: Sequence[Column],
+    marks: Mapping[str, Mark] = {},
+    most: int | None = None,
+) -> str:
+    """The table of a task: entries, then the floor, then the controls.
+
+    Args:
+        board: the task.
+        columns: of the table.
+        marks: path of a record to its mark.
+        most: rows of entries, and of controls. None: all.
+    """
+    listed = _shortlist(board, most)
+    controls = [entry for entry in listed if entry.is_control]
+    rows = [_row(entry, marks) for entry in listed if not entry.is_control]
     if board.floor_intervals:
         floor = {"method": "*floor*", "gap_closed": "1", "cases": str(len(board.floor))}
         rows.append(floor | _cells(board.floor_intervals) | {"note": "golds against each other"})

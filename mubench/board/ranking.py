@@ -180,7 +180,14 @@ def build(checked: Sequence[Checked], tasks: Iterable[Task]) -> list[TaskBoard]:
     Returns:
         Tasks with one size of D_f first, then those with several, both in name order.
     """
-    labels = _labels(checked)
+    by_task: dict[str, list[int]] = defaultdict(list)
+    for number, one in enumerate(checked):
+        by_task[one.record.task].append(number)
+    labels = [""] * len(checked)
+    for numbers in by_task.values():
+        named = _labels([checked[number] for number in numbers])
+        for number, label in zip(numbers, named, strict=True):
+            labels[number] = label
     by_entry: dict[str, dict[str, list[Checked]]] = defaultdict(lambda: defaultdict(list))
     for one, label in zip(checked, labels, strict=True):
         by_entry[one.record.task][label].append(one)
@@ -202,7 +209,7 @@ def build(checked: Sequence[Checked], tasks: Iterable[Task]) -> list[TaskBoard]:
 
 
 def _labels(checked: Sequence[Checked]) -> list[str]:
-    """The label of each record's entry.
+    """The label of each record's entry, of the records of one task.
 
     It is `method (preset)` if the parameters are those of a preset. The bare name belongs to the
     defaults. Other parameters stand behind the name, as far as they differ from the defaults.
@@ -226,21 +233,13 @@ def _labels(checked: Sequence[Checked]) -> list[str]:
         parameters = own[0].record.parameters
         base = usual.setdefault(identity[0], parameters) if _is_old(own) else {}
         names[identity] = _name(own, base)
-    # Two presets of one name can meet on a task: the later one is told by its parameters' id.
-    labels: dict[tuple[str, tuple[str, str]], str] = {}
-    taken: set[tuple[str, str]] = set()
-    places: dict[tuple[str, tuple[str, str]], list[Checked]] = defaultdict(list)
-    for one, identity in zip(checked, identities, strict=True):
-        places[one.record.task, identity].append(one)
-    for task, identity in sorted(places, key=lambda place: _first(places[place])):
+    # Two presets of one name can meet: the later one is told by its parameters' id.
+    labels: dict[tuple[str, str], str] = {}
+    for identity in sorted(by_identity, key=lambda i: _first(by_identity[i])):
         name = names[identity]
-        if (task, name) in taken:
-            name = f"{name} {identity[1][:8]}"
-        taken.add((task, name))
-        labels[task, identity] = name
-    return [
-        labels[one.record.task, identity] for one, identity in zip(checked, identities, strict=True)
-    ]
+        is_taken = name in labels.values()
+        labels[identity] = f"{name} {identity[1][:8]}" if is_taken else name
+    return [labels[identity] for identity in identities]
 
 
 def _first(records: Sequence[Checked]) -> tuple[str, str]:
