@@ -121,6 +121,7 @@ def render(
     rejected: Sequence[Rejected],
     folder: str,
     marks: Mapping[str, Mark] = {},
+    pages: Mapping[str, str] = {},
 ) -> str:
     """The page as Markdown.
 
@@ -129,10 +130,13 @@ def render(
         rejected: the files that are not believed, which the page names.
         folder: the path of the results folder, as seen from the page.
         marks: path of a record under that folder to its mark, if it was measured again.
+        pages: name of a method to the address of its own page.
     """
     summary = "".join(f"- {_summary(board)}\n" for board in boards)
     parts = [INTRODUCTION.format(folder=folder, summary=summary)]
-    parts += [_task_section(board, marks) for board in boards] or ["There are no records yet.\n"]
+    parts += [_task_section(board, marks, pages) for board in boards] or [
+        "There are no records yet.\n"
+    ]
     if rejected:
         rows = [[f"`{one.file}`", one.reason] for one in rejected]
         parts += ["## Rejected records\n\nNo number on this page comes from these files.\n"]
@@ -235,7 +239,7 @@ def excerpt(text: str, boards: Sequence[TaskBoard], page: str) -> str:
         plot = f"{PLOTS_FOLDER}/{planned(board)[0].stem(board)}.png"
         parts.append(f"[{board.task.id}]({page}), {counted(board.task.num_cases, 'case')}:\n")
         if len(board.task.forget.sizes) == 1:
-            parts.append(_entries(board, EXCERPT_COLUMNS, most=MOST_IN_EXCERPT))
+            parts.append(entries_table(board, EXCERPT_COLUMNS, most=MOST_IN_EXCERPT))
             if more := len(board.entries) - len(_shortlist(board, MOST_IN_EXCERPT)):
                 parts.append(f"The page has {more} more, controls among them.\n")
         parts.append(f"![{board.task.id}]({Path(page).parent.as_posix()}/{plot})\n")
@@ -325,7 +329,7 @@ def _numbers(intervals: Mapping[str, MeanInterval]) -> dict[str, object]:
     return numbers
 
 
-def _task_section(board: TaskBoard, marks: Mapping[str, Mark]) -> str:
+def _task_section(board: TaskBoard, marks: Mapping[str, Mark], pages: Mapping[str, str]) -> str:
     task, measure = board.task, board.task.measure
     retrain = f"{measure.budget:.0%} of retraining"
     lines = [
@@ -346,7 +350,11 @@ def _task_section(board: TaskBoard, marks: Mapping[str, Mark]) -> str:
     # Where nothing was measured again, the page says so once.
     unused = _unused([board]) | (set() if marks else {"again"})
     columns = [column for column in COLUMNS if column.name not in unused]
-    lines += [_entries(board, columns, marks), _least_difference(board), _components(board)]
+    lines += [
+        entries_table(board, columns, marks, pages=pages),
+        _least_difference(board),
+        _components(board),
+    ]
     lines += [*_sizes(board), _plots(board)]
     failures = [
         [c.record.method, c.record.case, c.record.seed, c.record.status, c.record.error or ""]
@@ -406,11 +414,12 @@ def _shortlist(board: TaskBoard, most: int | None) -> list[Entry]:
     return [one for own in by_kind for one in own[:most]]
 
 
-def _entries(
+def entries_table(
     board: TaskBoard,
     columns: Sequence[Column],
     marks: Mapping[str, Mark] = {},
     most: int | None = None,
+    pages: Mapping[str, str] = {},
 ) -> str:
     """The table of a task: entries, then the floor, then the controls.
 
@@ -419,14 +428,15 @@ def _entries(
         columns: of the table.
         marks: path of a record to its mark.
         most: rows of entries, and of controls. None: all.
+        pages: name of a method to the address of its page.
     """
     listed = _shortlist(board, most)
     controls = [entry for entry in listed if entry.is_control]
-    rows = [_row(entry, marks) for entry in listed if not entry.is_control]
+    rows = [_row(entry, marks, pages) for entry in listed if not entry.is_control]
     if board.floor_intervals:
         floor = {"method": "*floor*", "gap_closed": "1", "cases": str(len(board.floor))}
         rows.append(floor | _cells(board.floor_intervals) | {"note": "golds against each other"})
-    rows += [_row(entry, marks) for entry in controls]
+    rows += [_row(entry, marks, pages) for entry in controls]
     return _table(
         [[row.get(column.name, "") for column in columns] for row in rows],
         [column.heading for column in columns],
@@ -434,17 +444,17 @@ def _entries(
     )
 
 
-def _row(entry: Entry, marks: Mapping[str, Mark]) -> dict[str, str]:
+def _row(entry: Entry, marks: Mapping[str, Mark], pages: Mapping[str, str]) -> dict[str, str]:
     """Name of column to cell, of an entry."""
     low, high = entry.num_seeds
     seeds = str(low) if low == high else f"{low}-{high}"
     notes = ["control"] * entry.is_control + list(entry.notes)
     if entry.standing is Standing.PROVISIONAL:
         notes.insert(0, "provisional")
-    judgement = entry.judgement
+    judgement, label = entry.judgement, _label(entry)
     return _cells(entry.intervals) | {
         "rank": str(entry.rank) if entry.rank else "",
-        "method": _label(entry),
+        "method": f"[{label}]({pages[entry.method]})" if entry.method in pages else label,
         "verdict": str(judgement.verdict) if judgement else "",
         "gap_closed": _ratio(judgement.gap_closed) if judgement else "",
         "group": entry.group,
