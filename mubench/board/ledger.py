@@ -32,7 +32,7 @@ Text = Annotated[str, AfterValidator(lambda text: " ".join(text.split())), Field
 Pattern = StringConstraints
 
 SCENARIOS = {
-    "subset": "part of a class",
+    "subset": "a part of a class",
     "class": "a whole class",
     "random": "images of all classes",
 }
@@ -63,6 +63,8 @@ class Claim(_Part):
     """arXiv id of the paper, if it is another."""
     measure: Annotated[str, AfterValidator(_known)] | None = None
     """The measure of the board that is the same number. None: the board has none."""
+    task: Text | None = None
+    """Name of the task whose setting is nearest. None: no task is near."""
 
 
 class Fault(_Part):

@@ -12,7 +12,7 @@ from mubench.record.flags import Flag
 from mubench.record.measures import MEASURES
 
 from .ledger import SCENARIOS, Claim, Ledger, claim_text, sheet
-from .page import COLUMNS, entries_table
+from .page import COLUMNS, bullet, entries_table
 from .ranking import Entry, TaskBoard
 
 SHOWN = (
@@ -46,13 +46,13 @@ def render_method(
         boards: the boards of all tasks.
         main_page: the path of the page of all tasks, as seen from this page.
     """
-    rows = [*sheet(ledger), ("access here", method.access)]
+    known = [*sheet(ledger), ("access here", method.access)]
     parameters = markdown(method.parameters, ["parameter", "type", "default", "meaning"])
     parts = [
         f"# {method.name}\n\n{method.text}\n",
-        f"`mubench leaderboard --methods` renders this page from the method, its ledger and the "
-        f"records of the [leaderboard]({main_page}), which says how to read the numbers.\n",
-        markdown(rows, ["", "known"]) + "\n",
+        "`mubench leaderboard --methods` renders this page from the method's ledger and code, and "
+        f"from records.\nThe [leaderboard]({main_page}) says how to read the numbers.\n",
+        "".join(bullet(f"**{what}**: {text}".replace("<", "&lt;")) for what, text in known),
         "## Parameters\n",
         f"{parameters}\n" if method.parameters else "It has none.\n",
         "## Results\n",
@@ -92,14 +92,19 @@ def _claims(
     """What a paper claims beside what was measured; empty if nothing can be compared."""
     rows = []
     for claim in claims:
-        if claim.measure is None:
+        if claim.measure is None or claim.task is None:
             continue
         measured = [
-            f"{MEASURES[claim.measure].interval_text(entry.intervals[claim.measure])} "
-            f"({entry.label}, {board.task.id})"
+            f"{entry.label} {MEASURES[claim.measure].interval_text(entry.intervals[claim.measure])}"
             for board, entries in own
             for entry in entries
-            if claim.measure in entry.intervals
+            if board.task.name == claim.task and claim.measure in entry.intervals
         ]
-        rows.append([claim_text(claim), f"{claim.setting}, {claim.where}", "; ".join(measured)])
-    return [markdown(rows, ["claimed", "where", "measured"]) + "\n"] if rows else []
+        if measured:
+            claimed = [claim_text(claim), f"{claim.setting}, {claim.where}"]
+            rows.append([*claimed, "; ".join(measured), claim.task])
+    return (
+        [markdown(rows, ["claimed", "where", "measured", "on the nearest task"]) + "\n"]
+        if rows
+        else []
+    )

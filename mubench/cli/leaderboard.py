@@ -14,6 +14,7 @@ from mubench._util.messages import say
 from .options import examples, usage_errors
 
 if TYPE_CHECKING:
+    from mubench.board.page import MethodPage
     from mubench.board.ranking import TaskBoard
     from mubench.record.check import Results
     from mubench.task.spec import Task
@@ -83,9 +84,10 @@ def leaderboard(
         click.echo(frame(boards, known).to_json(orient="records", indent=1, double_precision=15))
     else:
         folder = _seen_from(page, results)
-        of_methods = _method_pages(methods_folder, boards, page) if methods_folder else {}
-        links = {file.stem: _seen_from(page, file) for file in of_methods}
-        pages = {page: render(boards, read.rejected, folder, known, links), **of_methods}
+        linked, pages = {}, {}
+        if methods_folder:
+            linked, pages = _method_pages(methods_folder, boards, page)
+        pages[page] = render(boards, read.rejected, folder, known, linked)
         if excerpt_file:
             location = _seen_from(excerpt_file, page)
             with usage_errors():
@@ -138,8 +140,10 @@ def _seen_from(page: Path, path: Path) -> str:
     return Path(os.path.relpath(path, page.parent)).as_posix()
 
 
-def _method_pages(folder: Path, boards: "Sequence[TaskBoard]", page: Path) -> dict[Path, str]:
-    """Path to text, of the pages of all installed methods with a ledger.
+def _method_pages(
+    folder: Path, boards: "Sequence[TaskBoard]", page: Path
+) -> "tuple[dict[str, MethodPage], dict[Path, str]]":
+    """The pages of all installed methods with a ledger: name to link, and path to text.
 
     Args:
         folder: where the pages lie.
@@ -150,10 +154,11 @@ def _method_pages(folder: Path, boards: "Sequence[TaskBoard]", page: Path) -> di
 
     from mubench.board.ledger import ledgers
     from mubench.board.method_page import Described, render_method
+    from mubench.board.page import MethodPage
     from mubench.method.discovery import load_method
     from mubench.method.parameters import describe_parameters
 
-    pages = {}
+    linked, pages = {}, {}
     with usage_errors():
         for name, ledger in ledgers().items():
             method, file = load_method(name), folder / f"{name}.md"
@@ -163,8 +168,9 @@ def _method_pages(folder: Path, boards: "Sequence[TaskBoard]", page: Path) -> di
                 ", ".join(sorted(method.requires)),
                 [[p.name, p.type, p.default, p.meaning] for p in describe_parameters(method.cls)],
             )
+            linked[name] = MethodPage(_seen_from(page, file), ledger)
             pages[file] = render_method(described, ledger, boards, _seen_from(file, page))
-    return pages
+    return linked, pages
 
 
 def _holds(path: Path, text: str) -> bool:

@@ -181,8 +181,8 @@ def _methods() -> tuple[list[list[Any]], list[str], str]:
 def show(reference: str) -> None:
     """Prints what a method is, or the protocol of a task.
 
-    Of a method: what it needs, what is known of it, and its parameters. Of a task: its data, model, recipe, forget sets,
-    and how many models it takes.
+    Of a method: what it needs, its ledger and its parameters. Of a task: its data, model, recipe,
+    forget sets, and how many models it takes.
     """
     from mubench.method.discovery import available_methods
     from mubench.task.installed import load_task, task_files
