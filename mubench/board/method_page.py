@@ -49,7 +49,7 @@ def render_method(
     known = [*sheet(ledger), ("access here", method.access)]
     parameters = markdown(method.parameters, ["parameter", "type", "default", "meaning"])
     parts = [
-        f"# {method.name}\n\n{method.text}\n",
+        f"# {method.name}\n\n{method.text}\n".replace("<", "&lt;"),
         "`mubench leaderboard --methods` renders this page from the method's ledger and code, and "
         f"from records.\nThe [leaderboard]({main_page}) says how to read the numbers.\n",
         "".join(bullet(f"**{what}**: {text}".replace("<", "&lt;")) for what, text in known),
