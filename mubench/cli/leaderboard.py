@@ -84,7 +84,8 @@ def leaderboard(
         click.echo(frame(boards, known).to_json(orient="records", indent=1, double_precision=15))
     else:
         folder = _seen_from(page, results)
-        linked, pages = {}, {}
+        linked: dict[str, MethodPage] = {}
+        pages: dict[Path, str] = {}
         if methods_folder:
             linked, pages = _method_pages(methods_folder, boards, page)
         pages[page] = render(boards, read.rejected, folder, known, linked)

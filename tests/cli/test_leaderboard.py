@@ -62,6 +62,7 @@ def test_check(cli):
     assert cli("leaderboard", "--check").exit_code == 0
 
 
+@pytest.mark.slow
 def test_pages_of_methods(cli, tmp_path, monkeypatch):
     install(tmp_path, monkeypatch)
     cli.lab.add_entry("gentle")
@@ -72,7 +73,6 @@ def test_pages_of_methods(cli, tmp_path, monkeypatch):
     assert "step size" in page.read_text()
     assert "[gentle](methods/gentle.md)" in cli.page.read_text()
     assert "[good]" not in cli.page.read_text()
-    assert "gentle.md" not in cli(*options, "--check").stderr
     page.write_text("edited")
     assert "gentle.md is stale" in cli(*options, "--check").stderr
     assert page.read_text() == "edited"
