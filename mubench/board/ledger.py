@@ -26,7 +26,7 @@ from mubench.method.discovery import available_methods
 from mubench.record.measures import MEASURES
 
 FOLDER = "ledger"
-NOT_STATED = "not stated"
+NOT_STATED, NOT_RECORDED = "not stated", "none recorded"
 
 Text = Annotated[str, AfterValidator(lambda text: " ".join(text.split())), Field(min_length=1)]
 Pattern = StringConstraints
@@ -187,9 +187,9 @@ def sheet(ledger: Ledger) -> list[tuple[str, str]]:
         ("official code", code + (f"; {ledger.code_note}" if ledger.code_note else "")),
         ("access in the paper", ", ".join(ledger.access)),
         ("made for forgetting", ledger.made_for),
-        ("claims", "; ".join(claims) or NOT_STATED),
-        ("broken in that code", " ".join(broken) or NOT_STATED),
-        ("departures of the default", " ".join(ledger.departures) or "none"),
+        ("claims", "; ".join(claims) or NOT_RECORDED),
+        ("broken in that code", " ".join(broken) or NOT_RECORDED),
+        ("departures of the default", " ".join(ledger.departures) or NOT_RECORDED),
         ("verified", f"by {ledger.verified.by}: {tests}"),
     ]
 

@@ -68,16 +68,16 @@ def test_sheet(installed):
     assert rows["made for forgetting"] == "a whole class"
     assert rows["claims"] == "mean delta 1.5, made data (table 9)"
     assert rows["broken in that code"] == "It does not run | at all. (someone/gentle#3)"
-    assert rows["departures of the default"] == "none"
+    assert rows["departures of the default"] == "none recorded"
     assert rows["verified"] == "by its author: test_step"
 
 
-def test_what_a_ledger_leaves_out_is_not_stated(installed):
+def test_what_a_ledger_leaves_out_is_said_to_be_left_out(installed):
     short = 'paper = "P"\naccess = ["forget"]\n[verified]\nby = "me"\ntests = ["t.py::test"]\n'
     ledger = read_ledger(installed(short))
     rows = dict(sheet(ledger))
-    for what in ("official code", "made for forgetting", "claims", "broken in that code"):
-        assert rows[what] == "not stated"
+    assert rows["official code"] == rows["made for forgetting"] == "not stated"
+    assert rows["claims"] == rows["broken in that code"] == "none recorded"
     assert not ledger.is_off_design("subset")
 
 
