@@ -29,9 +29,18 @@ from mubench.record.measures import MEASURES, Place, shown_in
 from .again import explanation, measured_again
 from .components import crossed
 from .hypotheses import POWER, Ratio
+from .ledger import Ledger
 from .ranking import Entry, Standing, TaskBoard
 
 BEGIN_EXCERPT, END_EXCERPT = "<!-- board -->\n", "<!-- end of board -->\n"
+
+
+@dataclass(frozen=True)
+class MethodPage:
+    """The page of a method, as the page of all tasks links it."""
+
+    address: str
+    ledger: Ledger
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,7 @@ EXCERPT_NAMES = {"rank", "method", "verdict", "gap_closed", "note"} | {
 }
 P_VALUES = ("p_better", "p_worse", "p_activation_worse", "p_retraining", "p_equivalent")
 EXCERPT_COLUMNS = tuple(column for column in COLUMNS if column.name in EXCERPT_NAMES)
+OFF_DESIGN = "off-design"
 MOST_IN_EXCERPT = 6
 """Most entries, and most controls, that an excerpt shows of a task."""
 
@@ -113,7 +123,12 @@ READING = f"""\
 - **access**: what the method was given. Touching anything else would have failed.
 - **not isolated**: the method ran in the harness's own process, where code that looks for golds can
   find them. It is not noted of methods that come with the harness.
-{{again}}{{flags}}"""
+{{again}}{{flags}}{{pages}}"""
+
+PAGES_LINKED = f"""\
+- **{OFF_DESIGN}**: the method is made for other forget sets than the task has. Its own page, which
+  its name links, says for which, and what its paper claims.
+"""
 
 
 def render(
@@ -121,6 +136,7 @@ def render(
     rejected: Sequence[Rejected],
     folder: str,
     marks: Mapping[str, Mark] = {},
+    pages: Mapping[str, MethodPage] = {},
 ) -> str:
     """The page as Markdown.
 
@@ -129,31 +145,37 @@ def render(
         rejected: the files that are not believed, which the page names.
         folder: the path of the results folder, as seen from the page.
         marks: path of a record under that folder to its mark, if it was measured again.
+        pages: name of a method to its own page, which is linked.
     """
     summary = "".join(f"- {_summary(board)}\n" for board in boards)
     parts = [INTRODUCTION.format(folder=folder, summary=summary)]
-    parts += [_task_section(board, marks) for board in boards] or ["There are no records yet.\n"]
+    parts += [_task_section(board, marks, pages) for board in boards] or [
+        "There are no records yet.\n"
+    ]
     if rejected:
         rows = [[f"`{one.file}`", one.reason] for one in rejected]
         parts += ["## Rejected records\n\nNo number on this page comes from these files.\n"]
         parts += [_table(rows, ["file", "why"])]
-    return "\n".join([*parts, _reading(boards, marks)])
+    return "\n".join([*parts, _reading(boards, marks, pages)])
 
 
-def _reading(boards: Sequence[TaskBoard], marks: Mapping[str, Mark]) -> str:
+def _reading(
+    boards: Sequence[TaskBoard], marks: Mapping[str, Mark], pages: Mapping[str, MethodPage]
+) -> str:
     """How to read the tables: what is always so, each measure, and the flags in the notes."""
     unused = _unused(boards)
     measures = [
-        _bullet(measure.explanation)
+        bullet(measure.explanation)
         for measure in shown_in(Place.PAGE)
         if measure.name not in unused
     ]
     noted = {flag for board in boards for entry in board.entries for flag in entry.flags}
-    flags = [_bullet(f"**{_flag_note(flag)}**: {flag.meaning}") for flag in Flag if flag in noted]
+    flags = [bullet(f"**{_flag_note(flag)}**: {flag.meaning}") for flag in Flag if flag in noted]
     return READING.format(
         measures="".join(measures),
         again=explanation(marks),
         flags="".join(flags),
+        pages=PAGES_LINKED if pages else "",
         coincidence=_coincidence(boards),
     )
 
@@ -202,7 +224,8 @@ def _summary(board: TaskBoard) -> str:
     )
 
 
-def _bullet(text: str) -> str:
+def bullet(text: str) -> str:
+    """A point of a list in Markdown, in lines of at most 100 letters."""
     return textwrap.fill(text, 100, initial_indent="- ", subsequent_indent="  ") + "\n"
 
 
@@ -236,7 +259,7 @@ def excerpt(text: str, boards: Sequence[TaskBoard], page: str) -> str:
         plot = f"{PLOTS_FOLDER}/{planned(board)[0].stem(board)}.png"
         parts.append(f"[{board.task.id}]({page}), {counted(board.task.num_cases, 'case')}:\n")
         if len(board.task.forget.sizes) == 1:
-            parts.append(_entries(board, EXCERPT_COLUMNS, most=MOST_IN_EXCERPT))
+            parts.append(entries_table(board, EXCERPT_COLUMNS, most=MOST_IN_EXCERPT))
             if more := len(board.entries) - len(_shortlist(board, MOST_IN_EXCERPT)):
                 parts.append(f"The page has {more} more, controls among them.\n")
         parts.append(f"![{board.task.id}]({Path(page).parent.as_posix()}/{plot})\n")
@@ -326,7 +349,9 @@ def _numbers(intervals: Mapping[str, MeanInterval]) -> dict[str, object]:
     return numbers
 
 
-def _task_section(board: TaskBoard, marks: Mapping[str, Mark]) -> str:
+def _task_section(
+    board: TaskBoard, marks: Mapping[str, Mark], pages: Mapping[str, MethodPage]
+) -> str:
     task, measure = board.task, board.task.measure
     retrain = f"{measure.budget:.0%} of retraining"
     lines = [
@@ -347,7 +372,11 @@ def _task_section(board: TaskBoard, marks: Mapping[str, Mark]) -> str:
     # Where nothing was measured again, the page says so once.
     unused = _unused([board]) | (set() if marks else {"again"})
     columns = [column for column in COLUMNS if column.name not in unused]
-    lines += [_entries(board, columns, marks), _least_difference(board), _components(board)]
+    lines += [
+        entries_table(board, columns, marks, pages=pages),
+        _least_difference(board),
+        _components(board),
+    ]
     lines += [*_sizes(board), _plots(board)]
     failures = [
         [c.record.method, c.record.case, c.record.seed, c.record.status, c.record.error or ""]
@@ -407,11 +436,12 @@ def _shortlist(board: TaskBoard, most: int | None) -> list[Entry]:
     return [one for own in by_kind for one in own[:most]]
 
 
-def _entries(
+def entries_table(
     board: TaskBoard,
     columns: Sequence[Column],
     marks: Mapping[str, Mark] = {},
     most: int | None = None,
+    pages: Mapping[str, MethodPage] = {},
 ) -> str:
     """The table of a task: entries, then the floor, then the controls.
 
@@ -420,14 +450,21 @@ def _entries(
         columns: of the table.
         marks: path of a record to its mark.
         most: rows of entries, and of controls. None: all.
+        pages: name of a method to its own page, which is linked.
     """
     listed = _shortlist(board, most)
     controls = [entry for entry in listed if entry.is_control]
-    rows = [_row(entry, marks) for entry in listed if not entry.is_control]
+    rows = [
+        _row(entry, marks, board.task.forget.kind, pages.get(entry.method))
+        for entry in listed
+        if not entry.is_control
+    ]
     if board.floor_intervals:
         floor = {"method": "*floor*", "gap_closed": "1", "cases": str(len(board.floor))}
         rows.append(floor | _cells(board.floor_intervals) | {"note": "golds against each other"})
-    rows += [_row(entry, marks) for entry in controls]
+    rows += [
+        _row(entry, marks, board.task.forget.kind, pages.get(entry.method)) for entry in controls
+    ]
     return _table(
         [[row.get(column.name, "") for column in columns] for row in rows],
         [column.heading for column in columns],
@@ -435,17 +472,28 @@ def _entries(
     )
 
 
-def _row(entry: Entry, marks: Mapping[str, Mark]) -> dict[str, str]:
-    """Name of column to cell, of an entry."""
+def _row(
+    entry: Entry, marks: Mapping[str, Mark], kind: str, page: MethodPage | None
+) -> dict[str, str]:
+    """Name of column to cell, of an entry.
+
+    Args:
+        entry: of a task.
+        marks: path of a record to its mark.
+        kind: of the task's forget sets.
+        page: the method's own, which is linked.
+    """
     low, high = entry.num_seeds
     seeds = str(low) if low == high else f"{low}-{high}"
     notes = ["control"] * entry.is_control + list(entry.notes)
     if entry.standing is Standing.PROVISIONAL:
         notes.insert(0, "provisional")
-    judgement = entry.judgement
+    if page and page.ledger.is_off_design(kind):
+        notes.append(OFF_DESIGN)
+    judgement, label = entry.judgement, _label(entry)
     return _cells(entry.intervals) | {
         "rank": str(entry.rank) if entry.rank else "",
-        "method": _label(entry),
+        "method": f"[{label}]({page.address})" if page else label,
         "verdict": str(judgement.verdict) if judgement else "",
         "gap_closed": _ratio(judgement.gap_closed) if judgement else "",
         "group": entry.group,

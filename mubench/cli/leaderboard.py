@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from mubench._util.messages import say
 from .options import examples, usage_errors
 
 if TYPE_CHECKING:
+    from mubench.board.page import MethodPage
+    from mubench.board.ranking import TaskBoard
     from mubench.record.check import Results
     from mubench.task.spec import Task
 
@@ -36,6 +39,7 @@ tasks_option = click.option(
     "mubench leaderboard --format csv",
     "mubench leaderboard --results leaderboard/results --page leaderboard/README.md --check",
     "mubench leaderboard --excerpt README.md",
+    "mubench leaderboard --methods board/methods",
 ))  # fmt: skip
 @results_option
 @click.option("--page", type=click.Path(dir_okay=False, path_type=Path), default=PAGE,
@@ -44,6 +48,9 @@ tasks_option = click.option(
               path_type=Path), metavar="FILE",
               help="Also update the tables of another page, between its lines "
               "<!-- board --> and <!-- end of board -->.")  # fmt: skip
+@click.option("--methods", "methods_folder", type=FOLDER, metavar="DIR",
+              help="Also write a page into DIR for each installed method with a ledger, and link "
+              "it.")  # fmt: skip
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a page is stale.")
 @click.option("--format", "output", type=click.Choice(["markdown", "csv", "json"]),
               default="markdown", show_default=True,
@@ -53,6 +60,7 @@ def leaderboard(
     results: Path,
     page: Path,
     excerpt_file: Path | None,
+    methods_folder: Path | None,
     check: bool,
     output: str,
     task_files: tuple[str, ...],
@@ -75,10 +83,14 @@ def leaderboard(
     elif output == "json":
         click.echo(frame(boards, known).to_json(orient="records", indent=1, double_precision=15))
     else:
-        folder = Path(os.path.relpath(results, page.parent)).as_posix()
-        pages = {page: render(boards, read.rejected, folder, known)}
+        folder = _seen_from(page, results)
+        linked: dict[str, MethodPage] = {}
+        pages: dict[Path, str] = {}
+        if methods_folder:
+            linked, pages = _method_pages(methods_folder, boards, page)
+        pages[page] = render(boards, read.rejected, folder, known, linked)
         if excerpt_file:
-            location = Path(os.path.relpath(page, excerpt_file.parent)).as_posix()
+            location = _seen_from(excerpt_file, page)
             with usage_errors():
                 pages[excerpt_file] = excerpt(excerpt_file.read_text("utf-8"), boards, location)
         absent = missing_plots(boards, page.parent)
@@ -154,6 +166,44 @@ def report(plan: Path, results: Path, page: Path, check: bool, task_files: tuple
         say(str(page))
     if is_stale or read.rejected:
         sys.exit(1)
+
+
+def _seen_from(page: Path, path: Path) -> str:
+    """The address of a path in the links of a page."""
+    return Path(os.path.relpath(path, page.parent)).as_posix()
+
+
+def _method_pages(
+    folder: Path, boards: "Sequence[TaskBoard]", page: Path
+) -> "tuple[dict[str, MethodPage], dict[Path, str]]":
+    """The pages of all installed methods with a ledger: name to link, and path to text.
+
+    Args:
+        folder: where the pages lie.
+        boards: of all tasks.
+        page: the page of all tasks.
+    """
+    import inspect
+
+    from mubench.board.ledger import ledgers
+    from mubench.board.method_page import Described, render_method
+    from mubench.board.page import MethodPage
+    from mubench.method.discovery import load_method
+    from mubench.method.parameters import describe_parameters
+
+    linked, pages = {}, {}
+    with usage_errors():
+        for name, ledger in ledgers().items():
+            method, file = load_method(name), folder / f"{name}.md"
+            described = Described(
+                name,
+                inspect.getdoc(method.cls) or "no description",
+                ", ".join(sorted(method.requires)),
+                [[p.name, p.type, p.default, p.meaning] for p in describe_parameters(method.cls)],
+            )
+            linked[name] = MethodPage(_seen_from(page, file), ledger)
+            pages[file] = render_method(described, ledger, boards, _seen_from(file, page))
+    return linked, pages
 
 
 def _holds(path: Path, text: str) -> bool:

@@ -182,8 +182,8 @@ def _methods() -> tuple[list[list[Any]], list[str], str]:
 def show(reference: str) -> None:
     """Prints what a method is, or the protocol of a task.
 
-    Of a method: what it needs and its parameters. Of a task: its data, model, recipe, forget sets,
-    and how many models it takes.
+    Of a method: what it needs, its ledger and its parameters. Of a task: its data, model, recipe,
+    forget sets, and how many models it takes.
     """
     from mubench.method.discovery import available_methods
     from mubench.task.installed import load_task, task_files
@@ -217,7 +217,8 @@ def _show_method(reference: str) -> None:
     import inspect
 
     from mubench._util.tables import plain
-    from mubench.method.discovery import load_method
+    from mubench.board.ledger import ledger_of, sheet
+    from mubench.method.discovery import available_methods, load_method
     from mubench.method.parameters import describe_parameters
     from mubench.method.presets import presets_of
     from mubench.record.schema import dotted
@@ -233,6 +234,9 @@ def _show_method(reference: str) -> None:
     click.echo((inspect.getdoc(method.cls) or "no description") + "\n")
     click.echo(f"access: {', '.join(sorted(method.requires))}")
     click.echo(f"ranked: {'no, a control' if method.control else 'yes'}\n")
+    if ledger := ledger_of(reference, available_methods().get(reference, [])):
+        click.echo(plain([list(row) for row in sheet(ledger)], ["ledger", ""], widths=[None, 90]))
+        click.echo()
     described = describe_parameters(method.cls)
     rows = [[p.name, p.type, p.default, p.meaning] for p in described]
     headers = ["parameter", "type", "default", "meaning"]

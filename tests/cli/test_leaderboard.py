@@ -12,6 +12,7 @@ from mubench.cli.main import main
 from mubench.cli.run import run
 from tests.helpers.boards import three_sizes
 from tests.helpers.lab import Lab, edit, make_task, spec_text
+from tests.helpers.strangers import install
 
 
 @pytest.fixture
@@ -59,6 +60,22 @@ def test_check(cli):
     assert cli.page.read_bytes() == before
     cli("leaderboard")
     assert cli("leaderboard", "--check").exit_code == 0
+
+
+@pytest.mark.slow
+def test_pages_of_methods(cli, tmp_path, monkeypatch):
+    install(tmp_path, monkeypatch)
+    cli.lab.add_entry("gentle")
+    options = ["leaderboard", "--methods", "board/methods"]
+    assert cli(*options).exit_code == 0
+    page = cli.page.parent / "methods" / "gentle.md"
+    assert "Gentle Forgetting" in page.read_text()
+    assert "step size" in page.read_text()
+    assert "[gentle](methods/gentle.md)" in cli.page.read_text()
+    assert "[good]" not in cli.page.read_text()
+    page.write_text("edited")
+    assert "gentle.md is stale" in cli(*options, "--check").stderr
+    assert page.read_text() == "edited"
 
 
 def test_an_excerpt_is_kept_up_to_date(cli, tmp_path):

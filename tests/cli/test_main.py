@@ -9,6 +9,7 @@ from mubench.cli.main import HINTS, main
 from tests.helpers.commands import call
 from tests.helpers.lab import Lab, make_task, spec_text
 from tests.helpers.packages import bring_tasks
+from tests.helpers.strangers import install
 from tests.helpers.tiny import TINY
 
 
@@ -80,6 +81,22 @@ def test_an_error_of_the_system_that_names_nothing_is_a_bug(results, monkeypatch
     monkeypatch.setattr("mubench.cli.leaderboard.write_atomic", fail)
     done = call("leaderboard", *results)
     assert isinstance(done.exception, OSError)
+
+
+def test_show_tells_the_ledger():
+    result = call("show", "scrub")
+    assert result.exit_code == 0
+    for words in ("arXiv:2302.09880", "meghdadk/SCRUB at 98ffb11", "made for forgetting"):
+        assert words in result.stdout
+    lines = result.stdout.partition("ledger")[2].partition("parameter ")[0].splitlines()
+    assert len(lines) <= 16
+
+
+def test_show_names_a_broken_ledger(tmp_path, monkeypatch):
+    file = install(tmp_path, monkeypatch, "paper = 1\n")
+    result = call("show", "gentle")
+    assert result.exit_code == 2
+    assert f"{file} has" in result.stderr
 
 
 def test_show_tells_a_tasks_protocol(folder):

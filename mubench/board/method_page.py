@@ -1,0 +1,110 @@
+"""The page of a method: its ledger, its parameters, and its results on every task.
+
+As the page of all tasks, it follows from records and ledgers and from nothing else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mubench._util.messages import counted
+from mubench._util.tables import markdown
+from mubench.record.flags import Flag
+from mubench.record.measures import MEASURES
+
+from .ledger import SCENARIOS, Claim, Ledger, claim_text, sheet
+from .page import COLUMNS, bullet, entries_table
+from .ranking import Entry, TaskBoard
+
+SHOWN = (
+    "rank", "method", "verdict", "delta", "gap_closed", "activation_distance", "test_accuracy",
+    "epochs_equivalent", "retrain_share", "cases", "note",
+)  # fmt: skip
+RESULT_COLUMNS = tuple(column for column in COLUMNS if column.name in SHOWN)
+
+
+@dataclass(frozen=True)
+class Described:
+    """What the code of a method says of itself."""
+
+    name: str
+    text: str
+    """Its docstring."""
+    access: str
+    """What it declares to need, in words."""
+    parameters: Sequence[Sequence[str]]
+    """Rows of name, type, default and meaning."""
+
+
+def render_method(
+    method: Described, ledger: Ledger, boards: Sequence[TaskBoard], main_page: str
+) -> str:
+    """The page as Markdown.
+
+    Args:
+        method: what its code says.
+        ledger: what is known of it.
+        boards: the boards of all tasks.
+        main_page: the path of the page of all tasks, as seen from this page.
+    """
+    known = [*sheet(ledger), ("access here", method.access)]
+    parameters = markdown(method.parameters, ["parameter", "type", "default", "meaning"])
+    parts = [
+        f"# {method.name}\n\n{method.text}\n".replace("<", "&lt;"),
+        "`mubench leaderboard --methods` renders this page from the method's ledger and code, and "
+        f"from records.\nThe [leaderboard]({main_page}) says how to read the numbers.\n",
+        "".join(bullet(f"**{what}**: {text}".replace("<", "&lt;")) for what, text in known),
+        "## Parameters\n",
+        f"{parameters}\n" if method.parameters else "It has none.\n",
+        "## Results\n",
+    ]
+    own = [(board, _own(board, method.name)) for board in boards]
+    own = [(board, entries) for board, entries in own if entries]
+    parts += _claims(ledger.claims, own)
+    parts += [_results(board, entries, ledger) for board, entries in own]
+    return "\n".join(parts if own else [*parts, "No record of it is on the leaderboard.\n"])
+
+
+def _own(board: TaskBoard, name: str) -> tuple[Entry, ...]:
+    return tuple(entry for entry in board.entries if entry.method == name)
+
+
+def _results(board: TaskBoard, entries: tuple[Entry, ...], ledger: Ledger) -> str:
+    """A task: the rows of the method beside those of the floor and of doing nothing."""
+    kind = board.task.forget.kind
+    nothing = tuple(
+        entry
+        for entry in board.entries
+        if entry.is_control and entry.flags.get(Flag.NO_OP) == len(entry.records)
+    )
+    lines = [f"### {board.task.id}, {counted(board.task.num_cases, 'case')}\n"]
+    if ledger.is_off_design(kind):
+        lines.append(
+            f"**Off-design**: the task forgets {SCENARIOS[kind]}, and the method is made for "
+            f"forgetting {ledger.made_for}.\n"
+        )
+    lines.append(entries_table(replace(board, entries=entries + nothing), RESULT_COLUMNS))
+    return "\n".join(lines)
+
+
+def _claims(
+    claims: Sequence[Claim], own: Sequence[tuple[TaskBoard, tuple[Entry, ...]]]
+) -> list[str]:
+    """What a paper claims beside what was measured; empty if nothing can be compared."""
+    rows = []
+    for claim in claims:
+        if claim.measure is None or claim.task is None:
+            continue
+        measured = [
+            f"{entry.label} {MEASURES[claim.measure].interval_text(entry.intervals[claim.measure])}"
+            for board, entries in own
+            for entry in entries
+            if board.task.name == claim.task and claim.measure in entry.intervals
+        ]
+        if measured:
+            claimed = [claim_text(claim), f"{claim.setting}, {claim.where}"]
+            rows.append([*claimed, "; ".join(measured), claim.task])
+    return (
+        [markdown(rows, ["claimed", "where", "measured", "on the nearest task"]) + "\n"]
+        if rows
+        else []
+    )

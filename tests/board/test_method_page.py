@@ -1,0 +1,66 @@
+"""The page of a method: what is known, and its rows beside nothing and floor."""
+
+import pytest
+
+from mubench.board.ledger import Ledger, read_ledger
+from mubench.board.method_page import Described, render_method
+from mubench.board.page import MethodPage, render
+from mubench.record.flags import Flag
+from tests.helpers.boards import boards
+from tests.helpers.strangers import LEDGER
+
+METHOD = Described("gentle", "Forgets <gently>.", "forget", [["lr", "float < 1", "0.5", "a | b"]])
+
+
+@pytest.fixture
+def ledger(tmp_path) -> Ledger:
+    file = tmp_path / "gentle.toml"
+    file.write_text(LEDGER)
+    return read_ledger(file)
+
+
+def test_rows_beside_floor_and_nothing(lab, ledger):
+    lab.add_entry("gentle", accuracy=0.72)
+    lab.add_entry("other")
+    lab.add_entry("guess", control=True)
+    lab.add_entry("idle", accuracy=1.0, control=True, flags=(Flag.NO_OP,))
+    text = render_method(METHOD, ledger, boards(lab), "../README.md")
+    rows = [line.split("|")[2].strip() for line in text.splitlines() if line.startswith("| ")]
+    assert rows[-4:] == ["method", "gentle", "*floor*", "*idle*"]
+    assert "](../README.md)" in text
+
+
+def test_parameters_and_texts_cannot_break_the_page(ledger):
+    text = render_method(METHOD, ledger, [], "README.md")
+    assert "float &lt; 1" in text
+    assert "a \\| b" in text
+    assert "Forgets &lt;gently>." in text
+    assert "It does not run | at all. (someone/gentle#3)" in text
+
+
+def test_a_claim_stands_beside_what_was_measured(lab, ledger):
+    lab.add_entry("gentle", accuracy=0.72)
+    (board,) = boards(lab)
+    delta = board.entries[0].intervals["delta"].mean
+    text = render_method(METHOD, ledger, [board], "README.md")
+    (row,) = [line for line in text.splitlines() if line.startswith("| mean delta 1.5")]
+    assert f"gentle {delta:.1f}" in row
+    without = ledger.model_copy(update={"claims": ()})
+    assert "claimed" not in render_method(METHOD, without, [board], "README.md")
+
+
+def test_off_design_is_marked_here_and_on_the_page_of_all_tasks(lab, ledger):
+    lab.add_entry("gentle", accuracy=0.72)
+    board = boards(lab)
+    fits = ledger.model_copy(update={"design": ("subset",)})
+    for one, is_marked in ((ledger, True), (fits, False)):
+        text = render_method(METHOD, one, board, "README.md")
+        assert ("**Off-design**: the task forgets a part of a class" in text) is is_marked
+        page = render(board, [], "results", pages={"gentle": MethodPage("methods/g.md", one)})
+        (row,) = [line for line in page.splitlines() if "[gentle](methods/g.md)" in line]
+        assert row.rstrip(" |").endswith("off-design") is is_marked
+    assert "off-design" not in render(board, [], "results")
+
+
+def test_no_records(ledger):
+    assert "No record of it" in render_method(METHOD, ledger, [], "README.md")
