@@ -60,7 +60,8 @@ def printed(column):
         if not line.startswith("|"):
             break
         cells = [cell.strip() for cell in line.split("|")]
-        table[cells[heads.index("method")]] = cells[heads.index(column)]
+        label = re.sub(r"^\[(.*)\]\(.*\)$", r"\1", cells[heads.index("method")])
+        table[label] = cells[heads.index(column)]
     return table
 
 
