@@ -126,7 +126,7 @@ def run(
 
     results = ResultsFolder(out)
     cells = [Cell(case=case, method=method, seed=seed, **own) for case in cases for seed in seeds]
-    done: dict[Cell, Measurement] = {}
+    done: dict[int, Measurement] = {}
     with usage_errors():
         share = Share.of(loaded.device, cells, threads, workers)
         say(f"{counted(len(cells), 'cell')} of {method.name}, {share.num_workers} at once")
@@ -134,14 +134,14 @@ def run(
             for cell, measured in measure_all(
                 library, cells, results, share, again=again, weights=weights, isolation=isolation
             ):
-                done[cell] = measured
+                done[id(cell)] = measured
                 bar.clear()
                 say(f"[{len(done)}/{len(cells)}] {cell.label}{_how(measured)}")
                 note = results.write_note(measured.record, measured.trace)
                 if measured.record.status != "ok":
                     say(f"{cell.label}: {measured.record.status}: {measured.record.error} ({note})")
                 bar.update()
-    print_records(loaded, [done[cell] for cell in cells], output, wide)
+    print_records(loaded, [done[id(cell)] for cell in cells], output, wide)
     say(f"records: {out / loaded.task.name / method.name}")
     if any(measured.record.status != "ok" for measured in done.values()):
         sys.exit(1)

@@ -51,7 +51,7 @@ from .isolation.host import Described, Isolation, time_limit
 from .machine import device_name, git_revision, harness_sha256, versions
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Cell:
     """What is to be measured: a method with its parameters, on a case, with a seed."""
 

@@ -109,10 +109,10 @@ def measure(
         with tqdm(total=len(cells), unit="cell", dynamic_ncols=True) as bar:
             for cell, measured in done:
                 folder.write_note(measured.record, measured.trace)
-                records[cell] = measured.record
+                records[id(cell)] = measured.record
                 bar.set_description(cell.label)
                 bar.update()
-    return [records[cell] for cell in cells]
+    return [records[id(cell)] for cell in cells]
 
 
 def _cases(loaded: LoadedTask, cases: str | Sequence[str]) -> Sequence[Case]:

@@ -44,7 +44,7 @@ def test_changed_code_must_be_measured_again(entry, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--set", "lr=0.5"], "(2 with other parameters: --set as for the run)"),
+        (["--set", "lr=0.5"], "(2 with other parameters: --preset and --set as for the run)"),
         (["--results", "nowhere"], "has no such records; `mubench run"),
         (["--set", "lrr=1"], "did you mean 'lr'"),
     ],

@@ -1,5 +1,6 @@
 """Bundles that come with tasks: what is in them is not trained, and nothing cached gives way."""
 
+import re
 import sys
 
 import pytest
@@ -39,7 +40,8 @@ def test_what_comes_along_is_not_trained(library, empty, bundle, ship, capsys):
     ship({"others.zip": bundle})  # a task that shares models can have brought them
     build_missing(empty, library.loaded.cases[:1])
     said = capsys.readouterr().err
-    assert "1 original and 2 readouts come with shipping_tasks and need no training" in said
+    # The readout of the original is in it if another test has made one.
+    assert re.search("1 original and [23] readouts come with shipping_tasks and need no", said)
     assert "all 3 models are cached" in said
     assert not empty.missing(library.loaded.cases[:1])
 

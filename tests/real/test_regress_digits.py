@@ -20,6 +20,8 @@ pytestmark = [
 ]
 
 METHOD = "random-label"
+SETTING = "stop_accuracy=0.7"
+"""At its default the method leaves D_f without a sample that is right: delta could not rise."""
 CASES = ("8-40", "0-40", "1-40", "2-40")
 NEW_SEEDS = range(1, 21)
 
@@ -32,7 +34,8 @@ def runs(tmp_path_factory):
     seeds = [word for seed in (0, *NEW_SEEDS) for word in ("--seed", str(seed))]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MUBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        arguments = ["--method", METHOD, "--task", "digits-subset", "--out", str(out)]
+        arguments = ["--method", METHOD, "--set", SETTING, "--task", "digits-subset"]
+        arguments += ["--out", str(out)]
         result = CliRunner().invoke(main, ["run", *arguments, *cases, *seeds])
         assert result.exit_code == 0, result.output
     return out
@@ -111,5 +114,5 @@ def test_what_is_planted_is_found(runs, tmp_path, plant, measure):
     (line,) = [
         line for line in result.output.splitlines() if f" {measure} " in line and "worst" in line
     ]
-    assert line.startswith(f"{METHOD} (")
+    assert line.startswith(METHOD)
     assert any(case in line for case in CASES)

@@ -42,6 +42,8 @@ BY_HAND = {
     # Of two classes, margin = log(p / (1 - p)), here log of 4 3/2 3/7 9 against g1's 4 2/3 3/7 3/2
     # and g2's 3/2 7/3 1/4 2/3; |difference| = log of 1 9/4 1 6, and of 8/3 14/9 12/7 27/2.
     "margin_distance": math.log(9 / 4 * 6 * 8 / 3 * 14 / 9 * 12 / 7 * 27 / 2) / 8,
+    "margin_signed": math.log(4 * 3 / 2 * 3 / 7 * 9) / 4
+    - math.log(4 * 2 / 3 * 3 / 7 * 3 / 2 * 3 / 2 * 7 / 3 * 1 / 4 * 2 / 3) / 8,
     # The golds differ by log of 8/3 7/2 12/7 9/4.
     "margin_distance_fair": math.log(9 / 4 * 6 * 8 / 3 * 14 / 9 * 12 / 7 * 27 / 2) / 8
     - math.log(8 / 3 * 7 / 2 * 12 / 7 * 9 / 4) / 8,
@@ -343,10 +345,11 @@ def test_bounds(draws, size):
     assert abs(scores["delta_signed"]) <= scores["delta"] + slack <= 100 + 2 * slack
     assert scores["delta"] <= 100 * (1 - scores["label_accuracy"]) + slack
     assert 0 <= scores["margin_distance"] <= 2 * MARGIN_LIMIT
+    assert abs(scores["margin_signed"]) <= scores["margin_distance"] + slack
     assert scores.get("margin_distance_fair", 0) <= scores["margin_distance"]
     assert scores.get("delta_fair", 0) <= scores["delta"] + slack
     beyond = {"delta", "delta_signed", "delta_fair", "label_gain"}
-    beyond |= {"margin_distance", "margin_distance_fair"}
+    beyond |= {"margin_distance", "margin_distance_fair", "margin_signed"}
     for name in scores.keys() - beyond:
         assert -slack <= scores[name] <= math.sqrt(2) + slack
 

@@ -119,6 +119,7 @@ class GpuProblem:
 
     device = GPU
     reports: ClassVar = {}
+    parts: ClassVar = {}
 
     def seed_for(self, purpose):
         return 1

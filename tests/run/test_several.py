@@ -40,7 +40,8 @@ def readouts(results):
 @pytest.fixture
 def here(library, tmp_path, monkeypatch):
     """A working folder with the tiny task; its models are cached."""
-    monkeypatch.setenv("MUBENCH_CACHE", str(library.store.root))
+    # A copy, because other tests count what the shared cache lacks.
+    monkeypatch.setenv("MUBENCH_CACHE", str(copy_of(library, tmp_path / "cache").store.root))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.toml").write_text(TINY)
     (tmp_path / "grid.toml").write_text(GRID)
@@ -87,7 +88,7 @@ def test_every_door_gives_the_same_bits(library, here, tmp_path_factory):
         found[name] = readouts(here / name)
     measure("finetune", "tiny.toml", cases=["b-6", "d-6"], device="cpu", results="notebook")
     found["notebook"] = readouts(here / "notebook")
-    cache = copy_of(library, here / "cache").store.root
+    cache = here / "cache"
     succeed(here, cache)
     found["sweep"] = readouts(here / "results")
     with small_cluster(tmp_path_factory.mktemp("nodes"), num_nodes=1) as cluster:
@@ -133,7 +134,7 @@ def test_a_method_of_this_process_is_measured_cell_by_cell(library, here):
 def test_what_a_worker_leaves_is_what_this_process_leaves(library, here):
     """Failures with their notes, weights, words on stderr, and `--again`."""
     run = ("run", "--task", "tiny.toml", "--case", "b-6", "--case", "d-6", "--format", "json",
-           "--method", "finetune", "--set", "lr=1e30", "--workers", "2")  # fmt: skip
+           "--method", "finetune", "--set", "peak=1e30", "--workers", "2")  # fmt: skip
     failed = call(*run)
     assert failed.exit_code == 1
     assert [json.loads(line)["status"] for line in failed.stdout.splitlines()] == ["diverged"] * 2

@@ -9,7 +9,7 @@ from tests.helpers.tiny import TINY
 
 def test_every_mistake_is_reported_at_once_with_its_path():
     text = TINY.replace("lr = 0.1", "lr = -1").replace("width = 8", "widht = 8")
-    text = text.replace('schedule = "one-cycle"', 'schedule = "cosine"')
+    text = text.replace('schedule = "one-cycle"', 'schedule = "cosinus"')
     with pytest.raises(ValueError, match="3 mistakes") as caught:
         parse_task(text, "mine.toml")
     message = str(caught.value)

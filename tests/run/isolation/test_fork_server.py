@@ -95,11 +95,12 @@ def test_nothing_outlives_a_caller_that_is_killed(tmp_path):
     script.write_text(
         f"""
 import sys
+from mubench.method.presets import Choice
 from mubench.run.isolation.host import Isolation
 isolation = Isolation()
 (method,) = isolation.describe({bad("hangs")!r})
 child = isolation._child()
-isolation._meet(child, method.reference, [dict()])
+isolation._meet(child, method.reference, [Choice()])
 print("up", flush=True)
 child.hear(600)
 """
