@@ -52,7 +52,13 @@ def test_ssd_counts_one_pass_over_forget_and_one_over_all(make):
 
 def test_salun_relabels_under_the_mask_of_the_largest_gradients(make):
     method = SalUn(
-        epochs=1, retain_share=0.1, lr=0.01, momentum=0.0, weight_decay=0.0, salient_share=0.3
+        epochs=1,
+        retain_share=0.1,
+        lr=0.01,
+        momentum=0.0,
+        weight_decay=0.0,
+        salient_share=0.3,
+        freeze_batch_norm=True,
     )
     twin = make(BOTH)
     start, forget = twin.original, twin.forget
