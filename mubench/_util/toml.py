@@ -1,9 +1,13 @@
 """TOML that people write: whatever the parser says of it, it is a mistake of theirs."""
 
 import tomllib
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from .errors import UserError
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class _Text(Protocol):
@@ -47,3 +51,23 @@ def parse_toml(text: str, source: str) -> dict[str, Any]:
         raise UserError(f"{source} is not TOML: {error}") from None
     except RecursionError:
         raise UserError(f"{source} is not TOML that can be read: it nests too deep") from None
+
+
+def read_model(model: type[M], file: _Text, source: str) -> M:
+    """A TOML file that somebody wrote, as a model.
+
+    Args:
+        model: what the file must say.
+        file: a path, or a file of an installed package.
+        source: name of the file in messages.
+
+    Raises:
+        UserError: there is no such file, or it says something else. The message names the file and
+            every mistake.
+    """
+    content = parse_toml(read_text(file, source), source)
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        mistakes = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        raise UserError.of(mistakes, source) from None

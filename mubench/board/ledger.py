@@ -17,11 +17,9 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
-    ValidationError,
 )
 
-from mubench._util.errors import UserError
-from mubench._util.toml import parse_toml, read_text
+from mubench._util.toml import read_model
 from mubench.method.discovery import available_methods
 from mubench.record.measures import MEASURES
 
@@ -127,14 +125,7 @@ def read_ledger(file: Path) -> Ledger:
     Raises:
         UserError: the file is no ledger; the message names the file and every mistake.
     """
-    content = parse_toml(read_text(file, str(file)), str(file))
-    try:
-        return Ledger.model_validate(content)
-    except ValidationError as error:
-        raise UserError.of(
-            [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()],
-            str(file),
-        ) from None
+    return read_model(Ledger, file, str(file))
 
 
 def ledger_of(name: str, entries: Sequence[EntryPoint]) -> Ledger | None:

@@ -17,12 +17,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple, NoReturn
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from mubench._util.errors import UserError
 from mubench._util.statistics import MeanInterval, mean_interval
 from mubench._util.tables import markdown
-from mubench._util.toml import parse_toml, read_text
+from mubench._util.toml import read_model, read_text
 from mubench.record.check import Checked
 
 from .ranking import Entry, TaskBoard
@@ -122,12 +122,7 @@ def read_report(path: Path) -> Report:
     Raises:
         UserError: a file is not there, or not of this form.
     """
-    content = parse_toml(read_text(path, str(path)), str(path))
-    try:
-        plan = Plan.model_validate(content)
-    except ValidationError as error:
-        mistakes = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise UserError.of(mistakes, str(path)) from None
+    plan = read_model(Plan, path, str(path))
     beside = path.with_suffix(".csv")
     figures: dict[str, dict[str, dict[str, float]]] = {}
     reader = csv.reader(io.StringIO(read_text(beside, str(beside))))

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from mubench._util.errors import UserError
 from mubench._util.messages import did_you_mean
-from mubench._util.toml import parse_toml, read_text
+from mubench._util.toml import read_model
 from mubench.record.schema import dotted
 
 from .discovery import SLUG, MethodClass
@@ -95,14 +95,7 @@ def choose(preset: str, settings: Mapping[str, Any]) -> Choice:
     """
     if not preset.endswith(".toml"):
         return Choice(settings, "" if preset == DEFAULT else preset)
-    content = parse_toml(read_text(Path(preset), preset), preset)
-    try:
-        read = PresetFile.model_validate(content)
-    except ValidationError as error:
-        raise UserError.of(
-            [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()],
-            preset,
-        ) from None
+    read = read_model(PresetFile, Path(preset), preset)
     if holds_date(read.settings):
         raise UserError(f"{preset} holds a date or a time: write it as text, in quotes")
     cost = read.tuned.epochs_equivalent

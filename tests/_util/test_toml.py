@@ -3,9 +3,10 @@
 import os
 
 import pytest
+from pydantic import BaseModel, ConfigDict
 
 from mubench._util.errors import UserError
-from mubench._util.toml import parse_toml, read_text
+from mubench._util.toml import parse_toml, read_model, read_text
 
 
 @pytest.mark.parametrize(
@@ -40,3 +41,20 @@ def test_a_file_is_text_or_the_message_names_it(tmp_path):
     for name in ("pipe", "nothing", "."):
         with pytest.raises(UserError, match="there is no file it"):
             read_text(tmp_path / name, "it")
+
+
+class Pair(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    one: int
+    other: dict[str, float]
+
+
+def test_a_file_follows_its_model_or_every_mistake_is_told(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("one = 1\nother = {a = 2}")
+    assert read_model(Pair, file, "it") == Pair(one=1, other={"a": 2.0})
+    file.write_text('one = "x"\nother = {a = "y"}\nthird = 3')
+    with pytest.raises(UserError) as caught:
+        read_model(Pair, file, "it")
+    assert all(text in str(caught.value) for text in ("it has 3", "one: ", "other.a: ", "third: "))
