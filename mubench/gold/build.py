@@ -136,8 +136,8 @@ def build_missing(
         mubench._util.workers.WorkerLost: a process that trained was killed.
     """
     loaded, task_id = library.loaded, library.loaded.task.id
-    take_shipped(library, library.needed(cases, seeds))
-    missing, total = library.missing(cases, seeds), len(library.needed(cases, seeds))
+    missing = take_shipped(library, library.missing(cases, seeds))
+    total = len(library.needed(cases, seeds))
     if not missing:
         say(f"{task_id}: all {total} models are cached")
         return

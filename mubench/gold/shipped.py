@@ -18,14 +18,17 @@ from .identity import ModelRef
 from .library import MODELS, READOUTS, GoldLibrary
 
 
-def take_shipped(library: GoldLibrary, refs: Sequence[ModelRef]) -> None:
-    """Takes the models that are missing from the bundles that have them, and says so.
+def take_shipped(library: GoldLibrary, missing: Sequence[ModelRef]) -> list[ModelRef]:
+    """Takes missing models from the bundles that have them, and says so.
 
     Args:
         library: where the models are kept.
-        refs: the models that are needed.
+        missing: models that are needed and not cached.
+
+    Returns:
+        Those that no bundle has.
     """
-    wanted = {name for ref in refs if not library.is_ready(ref) for name in _names(library, ref)}
+    wanted = {name for ref in missing for name in _names(library, ref)}
     for package, file in shipped_files(".zip") if wanted else ():
         with resources.as_file(file) as path:
             try:
@@ -42,6 +45,7 @@ def take_shipped(library: GoldLibrary, refs: Sequence[ModelRef]) -> None:
             f"{counted(num_readouts, 'readout')} come with {package} and need no training; all of "
             f"{file.name} was checked"
         )
+    return [ref for ref in missing if not library.is_ready(ref)]
 
 
 def _names(library: GoldLibrary, ref: ModelRef) -> list[tuple[str, str]]:

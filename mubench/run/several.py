@@ -87,36 +87,26 @@ def measure_all(
     Raises:
         UserError: several cells at once were asked for, and their method is of this process only.
     """
-    todo = []
-    if share.num_workers > 1 and not all(map(can_leave, cells)):
-        raise UserError(
-            "several cells at once need a method that is installed or isolated: this one is of "
-            "this process only, so leave --workers and --no-isolate out"
-        )
-    for cell in cells:
-        head = head_of(library.loaded, cell, share.threads)
-        found = None if again or weights(cell) else results.earlier(head)
-        if found:
-            yield cell, Measurement(found, results.record(head), reused=True)
-        else:
-            todo.append(cell)
-    if min(share.num_workers, len(todo)) > 1:
-        yield from _in_workers(library, todo, results, share, again, weights)
-        return
-    for cell in todo:
-        with loop.threads(share.threads) if share.threads else nullcontext():
-            yield (
-                cell,
-                measure(
-                    library,
-                    cell,
-                    results,
-                    again=again,
-                    save_weights=weights(cell),
-                    isolation=isolation,
-                    exclusive_device=share.exclusive_device,
-                ),
+    if share.num_workers > 1:
+        if not all(map(can_leave, cells)):
+            raise UserError(
+                "several cells at once need a method that is installed or isolated: this one is of "
+                "this process only, so leave --workers and --no-isolate out"
             )
+        yield from _in_workers(library, cells, results, share, again, weights)
+        return
+    for cell in cells:
+        with loop.threads(share.threads) if share.threads else nullcontext():
+            measured = measure(
+                library,
+                cell,
+                results,
+                again=again,
+                save_weights=weights(cell),
+                isolation=isolation,
+                exclusive_device=share.exclusive_device,
+            )
+        yield cell, measured
 
 
 def can_leave(cell: Cell) -> bool:
@@ -144,7 +134,9 @@ def _in_workers(
     jobs = {}
     for cell in cells:
         head = head_of(loaded, cell, share.threads)
-        work = MeasureJob(loaded.task, place, cell, head, again=again, save_weights=weights(cell))
+        target = weights(cell)
+        anew = again or target is not None  # as `measure` does, because a record has no weights
+        work = MeasureJob(loaded.task, place, cell, head, again=anew, save_weights=target)
         path = results.record(head)
         jobs[str(path)] = cell, Job(work, cell.label, 0.0, gives=str(path))
     with closing(LocalExecutor(share.num_workers, threads=share.threads)) as executor:
@@ -158,6 +150,6 @@ def _in_workers(
             if done.measured:
                 record, trace = done.measured.record, done.measured.trace
                 yield cell, Measurement(record, Path(job.gives), reused=False, trace=trace)
-            else:  # it broke off, or another process has measured it by now
+            else:  # it broke off, or was measured before
                 record = read_record(Path(job.gives))
                 yield cell, Measurement(record, Path(job.gives), reused=done.status == "ok")

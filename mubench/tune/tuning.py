@@ -17,7 +17,8 @@ from mubench._util.workers import Executor, LocalExecutor, WorkerPolicy
 from mubench.gold.build import build, build_missing
 from mubench.gold.library import GoldLibrary
 from mubench.gold.loaded import LoadedTask, load_once
-from mubench.method.access import GOLD_LABELS
+from mubench.gold.shipped import take_shipped
+from mubench.method.access import GOLD_ACCESS
 from mubench.method.discovery import MethodClass, is_built_in, load_method
 from mubench.record.schema import dotted
 from mubench.run.machine import device_name, harness_sha256
@@ -109,7 +110,7 @@ def tune(request: Request, device: torch.device, on_end: Callable[[Outcome, floa
     if request.on == "cases" and request.check:
         raise UserError("--check compares twins with tuning cases: it needs --on twin")
     method = load_method(request.reference)
-    if GOLD_LABELS in method.requires:
+    if GOLD_ACCESS & method.requires:
         raise UserError(f"{method.name} needs golds, so it cannot be tuned without them")
     space = space_of(method, request.fixed)
     task = tuning_task(request.task, request.golds or 1, request.seed)
@@ -184,7 +185,8 @@ def _make(library: GoldLibrary, problems: Sequence[TuningProblem]) -> float:
         build_missing(library, cases, {one.seed for one in problems})
     else:
         refs = {ref.key: ref for one in problems for ref in originals_of(loaded, one)}
-        build(library, [ref for ref in refs.values() if not library.model_entry(ref)])
+        missing = [ref for ref in refs.values() if not library.is_ready(ref)]
+        build(library, take_shipped(library, missing))
         more = [ref for ref in refs.values() if ref.seed >= loaded.task.measure.originals]
         cost = float(loaded.task.train.epochs * len(more))
         say(f"{loaded.task.id}: twins of {', '.join(case.id for case in cases)}")

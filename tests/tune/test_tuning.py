@@ -5,11 +5,13 @@ import torch
 
 from mubench._util.cache import Store
 from mubench._util.errors import UserError
+from mubench.gold.bundle import export_bundle
 from mubench.gold.library import GoldLibrary
 from mubench.gold.loaded import LoadedTask
 from mubench.gold.train import train
 from mubench.tune.problems import choose_problems, tuning_task
 from mubench.tune.tuning import Request, tune
+from tests.helpers.packages import bring_tasks
 
 
 def tuned(reference, task, **changes):
@@ -81,6 +83,8 @@ def test_another_original_as_the_gold_of_a_twin_is_trained_and_counted(
 def test_what_cannot_be_tuned_says_why(noisy, tiny_task):
     with pytest.raises(UserError, match="needs golds"):
         tuned("oracle", tiny_task)
+    with pytest.raises(UserError, match="needs golds"):
+        tuned("oracle-soft", tiny_task)
     with pytest.raises(UserError, match="none of 1 trials"):
         tuned(noisy, tiny_task, trials=1, fixed={"fixed": 2})
 
@@ -90,3 +94,17 @@ def test_several_trials_at_once(noisy, tiny_task):
     found, told = tuned(noisy, tiny_task, workers=2, trials=4, seed=1, isolate=True)
     assert sum(one.is_default for one in told) == 1
     assert len(told) == found.tuned["trials"] == 4
+
+
+def test_an_original_that_comes_along_is_not_trained(
+    noisy, library, tiny_task, tmp_path, monkeypatch
+):
+    export_bundle(library, library.loaded.cases[:1], tmp_path / "made.zip")
+    content = (tmp_path / "made.zip").read_bytes()
+    bring_tasks(tmp_path / "site", "originals_come_along", {"tiny.zip": content})
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.setenv("MUBENCH_CACHE", str(tmp_path / "cache"))
+    trained = []
+    monkeypatch.setattr("mubench.tune.tuning.build", lambda _, refs: trained.extend(refs))
+    tuned(noisy, tiny_task, golds=0)
+    assert trained == []

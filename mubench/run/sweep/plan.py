@@ -111,8 +111,8 @@ def _plan(
         return Plan(loaded, [], [], len(cells), 0)
     needed = [library.needed([cell.case], [cell.seed]) for cell, _ in todo]
     models = {ref.key: ref for refs in needed for ref in refs}
-    take_shipped(library, list(models.values()))
-    missing = {key: ref for key, ref in models.items() if not library.is_ready(ref)}
+    uncached = [ref for ref in models.values() if not library.is_ready(ref)]
+    missing = {ref.key: ref for ref in take_shipped(library, uncached)}
     at_once = min(executor.num_workers, len(todo) + len(missing))
     seconds = retrain_seconds(executor, loaded.task, place.device, at_once)
     # Scoring is a forward pass over all images: a third of an epoch.
