@@ -1,5 +1,7 @@
 """`mubench gold`: building, listing, checking and sharing originals and golds."""
 
+import csv
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,8 +120,12 @@ def audit(task_name: str, device: str, results: Path | None, samples: Path | Non
         f"{sum(value >= 0.5 for value in values)} of {len(values)} samples"
     )
     if samples:
-        lines = [f"{case},{i},{v}" for case, vs in memorised.items() for i, v in enumerate(vs)]
-        write_atomic(samples, "\n".join(["case,sample,memorisation", *lines, ""]).encode())
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["case", "sample", "memorisation"])
+        for case, values_N in memorised.items():
+            writer.writerows([case, sample, float(v)] for sample, v in enumerate(values_N))
+        write_atomic(samples, text.getvalue().encode())
 
 
 def _with_interval(interval: "MeanInterval", scale: float, digits: int) -> str:

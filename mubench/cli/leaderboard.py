@@ -156,8 +156,8 @@ def report(plan: Path, results: Path, page: Path, check: bool, task_files: tuple
     from mubench.board.report import read_report, render_report
 
     with usage_errors():
-        source = Path(os.path.relpath(plan, page.parent)).as_posix()
-        text = render_report(read_report(plan), build(read.checked, tasks), source)
+        boards = build(read.checked, tasks)
+        text = render_report(read_report(plan), boards, _seen_from(page, plan))
     is_stale = check and not _holds(page, text)
     if is_stale:
         say(f"{page} is stale: run this without --check")
