@@ -24,19 +24,26 @@ class LastStep:
     """Lower the accuracy on the hard part of D_f, keep it on the easy part and on D_r."""
 
     targets: Annotated[
-        Literal["uniform", "runner-up", "soft", "ascent"], Search(choices=("runner-up", "soft"))
-    ] = "soft"  # what a sample that is to be wrong is taught: a wrong label drawn once, as the
-    # paper; the model's second choice; its own output with the places changed, and the other
-    # samples their own output; or ascent on its loss
-    weight: Annotated[float, Interval(gt=0.5, le=1), Search(0.5, 0.9)] = 0.6  # runner-up, soft:
-    # least share of the new first choice in what it and the old one have together
-    visits: Annotated[int, Ge(1), Search(5, 30)] = 10  # how often each sample of D_f is met, unless
-    # every mark is followed before; at |D_f| = 100 this decides whether marks take effect
+        Literal["uniform", "runner-up", "soft", "nudge", "ascent"],
+        Search(choices=("runner-up", "soft", "nudge")),
+    ] = "nudge"  # what a sample that is to be wrong is taught: a wrong label drawn once, as the
+    # paper; the model's second choice; its own output with the places changed, or as little changed
+    # as makes it wrong, and in both cases the other samples their own output; or ascent on its loss
+    weight: Annotated[float, Interval(gt=0.5, le=1), Search(0.5, 0.9)] = 0.6  # runner-up, soft,
+    # nudge: least share of the new first choice in what it and the old one have together
+    visits: Annotated[int, Ge(1), Search(5, 30)] = 20  # how often each sample of D_f is met; at
+    # |D_f| = 100 this decides whether marks take effect
+    most: Annotated[float, Gt(0)] | None = 1.0  # times |D| images are met at most, D_f and replay
+    # together; a large D_f is met less often, but more images teach the same. None: no limit
     epochs: Annotated[int, Ge(1)] = 2  # passes in which that happens
     retain_share: Annotated[float, Interval(gt=0, le=1)] = 0.1  # of D_r that is replayed in each;
     # no less than there are visits
     lr: Annotated[float, Gt(0), Search(1e-3, 3e-2, log=True)] = 0.01  # step size of SGD; momentum
     # .9, weight decay 5e-4
+    schedule: Literal["constant", "cosine"] = "cosine"  # how it goes: it stays until every mark is
+    # followed, as the paper; or it falls to nothing, so that the model settles
+    freeze_batch_norm: bool = True  # in batches of which a good part is D_f, its statistics would
+    # become those of D_f's classes
 
     def apply(
         self,
@@ -63,7 +70,7 @@ class LastStep:
     def teach(
         self, problem: Problem, start: nn.Module, target_NK: Tensor, is_hard_N: Tensor
     ) -> nn.Module:
-        """Trains `start` on what D_f is to give out, until every mark is followed.
+        """Trains `start` on what D_f is to give out, unless it follows every mark.
 
         Args:
             problem: must give `forget` and `retain`.
@@ -81,10 +88,12 @@ class LastStep:
         samples, position_M = beside_retain(
             problem,
             forget,
-            visits=self.visits,
+            visits=self.num_visits(problem),
             epochs=self.epochs,
             retain_share=self.retain_share,
         )
+        # At a constant rate a model never settles, so the end comes once every mark is followed.
+        asked = now_and_then(problem, len(forget), is_followed)
         ceiling = 2 * math.log(problem.num_classes)
 
         def loss(logits_BK: Tensor, batch: Batch) -> Tensor:
@@ -103,15 +112,33 @@ class LastStep:
             samples,
             epochs=self.epochs,
             lr=self.lr,
+            schedule=self.schedule,
             weight_decay=5e-4,
             loss=loss,
-            after_step=now_and_then(problem, len(forget), is_followed),
+            freeze_batch_norm=self.freeze_batch_norm,
+            after_step=asked if self.schedule == "constant" else None,
         )
         return start
 
+    def num_visits(self, problem: Problem) -> int:
+        """How often each sample of D_f is met; the replay is as much again."""
+        if self.most is None:
+            return self.visits
+        num_forget = len(problem.forget)
+        whole = num_forget + len(problem.retain)
+        return min(self.visits, max(self.epochs, int(self.most * whole / (2 * num_forget))))
+
 
 LAST_STEP = LastStep()  # the default of all that use it
-PAPER_STEP = {"targets": "uniform"}  # settings: random labels, as TMU's paper
+PAPER_STEP = {  # settings: random labels at one rate, as TMU's paper
+    "targets": "uniform",
+    "visits": 10,
+    "most": None,
+    "schedule": "constant",
+    "freeze_batch_norm": False,
+}
+# Settings: the default before marked samples were nudged.
+SWAPPED_STEP = PAPER_STEP | {"targets": "soft"}
 
 
 def is_gone(problem: Problem) -> Tensor:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 
 def target_table(
-    kind: Literal["uniform", "runner-up", "soft", "ascent"],
+    kind: Literal["uniform", "runner-up", "soft", "nudge", "ascent"],
     logits_NK: Tensor,
     labels_N: Tensor,
     is_hard_N: Tensor,
@@ -29,6 +29,8 @@ def target_table(
     - `runner-up`: for the hard, `weight` on the likeliest wrong class and the rest on the truth.
     - `soft`: the model's own output. Where that and the mark disagree, truth and likeliest wrong
       class change places, and the winner gets at least `weight` of what the two have together.
+    - `nudge`: as `soft`, but the winner gets exactly that share, so that a sample which the model
+      is sure of goes no further than over the line.
     - `ascent`: all on the truth, from which the hard climb away.
 
     Args:
@@ -53,6 +55,8 @@ def target_table(
     pair_N2 = pair_N2.where(is_hard_N[:, None], pair_N2.flip(1))  # the loser, then the winner
     loser_N, winner_N = own_NK.gather(1, pair_N2).unbind(1)
     both_N = loser_N + winner_N
-    new_N = torch.maximum(loser_N, weight * both_N)
+    new_N = weight * both_N
+    if kind == "soft":
+        new_N = torch.maximum(loser_N, new_N)
     flipped_NK = own_NK.scatter(1, pair_N2, torch.stack([both_N - new_N, new_N], dim=1))
     return flipped_NK.where((winner_N < loser_N)[:, None], own_NK)

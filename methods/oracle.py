@@ -12,7 +12,7 @@ from torch import nn
 
 from mubench import Problem
 
-from ._last_step import LAST_STEP, PAPER_STEP, LastStep
+from ._last_step import LAST_STEP, PAPER_STEP, SWAPPED_STEP, LastStep
 from ._restart import OFF, RESTART, Restart
 
 
@@ -25,6 +25,8 @@ class Oracle:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # The oracle of TMU as published.
         "paper": {"restart": OFF, "last_step": PAPER_STEP},
+        # TMU's last step as it was: what the board's records of the oracle are of.
+        "swapped": {"last_step": SWAPPED_STEP},
     }
 
     restart: Restart = RESTART  # exactly TMU's: see `tmu`

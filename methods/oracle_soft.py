@@ -3,14 +3,15 @@
 Nobody who trains on D_f for so short a time can come nearer to a gold, whatever their marks.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import nn
 
 from mubench import Problem
 
-from ._last_step import LAST_STEP, LastStep
+from ._last_step import LAST_STEP, SWAPPED_STEP, LastStep
 from ._restart import RESTART, Restart
 
 
@@ -20,6 +21,10 @@ class OracleSoft:
 
     requires: ClassVar[frozenset[str]] = frozenset({"forget", "retain", "gold_probabilities"})
     control: ClassVar[bool] = True
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        # TMU's last step as it was: what the board's records of this control are of.
+        "swapped": {"last_step": SWAPPED_STEP},
+    }
 
     restart: Restart = RESTART  # exactly TMU's: see `tmu`
     last_step: LastStep = LAST_STEP  # TMU's, apart from its targets

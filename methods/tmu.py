@@ -8,8 +8,8 @@ D_t and the gold M_o (Eq. 2): a sample of D_t is easy if M_o gets it right.
 
 The default keeps the aim and takes the shortest known way to it. M_o is erased and restarted, which
 alone comes nearly as near to a gold as another gold. The restarted model has as good as never seen
-D_f, so its margins, with M_o's, rank the samples better than a classifier does. How many are hard
-is read off held-out samples, and those that have to change are changed as little as may be.
+D_f, so its margins rank the samples better than a classifier does. How many are hard is read off
+held-out samples. Those that have to change are moved just over the line.
 """
 
 from collections.abc import Mapping
@@ -56,7 +56,7 @@ class TMU:
     }
 
     restart: Restart = RESTART  # what is done to all of D_f before any marks; controls share it
-    features: tuple[Feature, ...] = ("margin", "stranger")  # of a sample: nf, af, cf as published;
+    features: tuple[Feature, ...] = ("stranger",)  # of a sample: nf, af, cf as published;
     # its margin under the model that was trained on it; its margin under a stranger, which is the
     # restarted model, or a young network if there is none
     looks: Looks = LOOKS  # how they are computed

@@ -12,7 +12,7 @@ from mubench.gold.loaded import LoadedTask
 from mubench.gold.train import train
 from mubench.task.spec import Task, parse_task
 from tests.helpers.entries import at_work, copy_of_entry
-from tests.helpers.tiny import TINY
+from tests.helpers.tiny import SHARDED, TINY
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +50,12 @@ def tiny(tiny_task: Task, tiny_store: Store) -> LoadedTask:
 def library(tiny: LoadedTask, tiny_store: Store) -> GoldLibrary:
     """The models of the tiny task: those of its first case are cached."""
     return GoldLibrary(tiny, tiny_store)
+
+
+@pytest.fixture(scope="session")
+def sharded() -> LoadedTask:
+    """The tiny task with an ensemble as its original, nothing trained."""
+    return LoadedTask(parse_task(SHARDED, "sharded.toml"), torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")

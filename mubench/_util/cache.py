@@ -17,7 +17,7 @@ Nothing here imports torch.
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,9 @@ from .backends.manifest import Damaged, Entry
 from .backends.remote import Objects
 from .errors import UserError
 from .messages import say
+
+Content = tuple[Mapping[str, bytes], Mapping[str, Any]]
+"""What an entry is made of: content (bytes) by file name, and how it was made, as JSON values."""
 
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 """What the key of an entry looks like: the name of a folder, never a path out of the cache."""
@@ -143,6 +146,30 @@ class Store:
             first = self.read(kind, key)  # removes it if it is damaged
             if first is not None:
                 return first
+        return entry
+
+    def made(
+        self,
+        kind: str,
+        key: str,
+        make: Callable[[], Content],
+        waiting_for: str = "",
+    ) -> Entry:
+        """An entry, made now if the cache lacks it.
+
+        The cache is read again under the lock. So if two processes start together, the second waits
+        and takes what the first has made. A cache that has the entry may be read-only.
+
+        Args:
+            kind: kind of the entry.
+            key: hash of everything that determines the entry's content.
+            make: makes what the entry holds.
+            waiting_for: as in `lock`.
+        """
+        if (entry := self.read(kind, key)) is None:
+            with self.lock(kind, key, waiting_for):
+                if (entry := self.read(kind, key)) is None:
+                    entry = self.write(kind, key, *make())
         return entry
 
     def remove(self, kind: str, key: str) -> None:

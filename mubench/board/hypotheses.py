@@ -3,6 +3,7 @@
 Each test takes differences per case. The unit of evidence is the case, never the sample.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -19,6 +20,18 @@ POWER = 0.8
 """Probability with which a difference is found that a design can tell."""
 MOST_SIGN_PATTERNS = 2**14
 """Up to so many patterns of signs, all are tried. Above, so many are drawn."""
+MOST_ORDERS = math.factorial(8)
+"""Up to so many orders, all are tried. Above, so many are drawn."""
+
+
+def least_p(count: int) -> float:
+    """The least one-sided p of a sign-flip test over so many cases: all differences agree."""
+    return 0.5**count
+
+
+def can_show(count: int) -> bool:
+    """True if so many cases are enough for a verdict on a single entry."""
+    return least_p(count) < SIGNIFICANCE
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,36 @@ def sign_flip_p(
     return p_E
 
 
+def order_p(first_M: Floats, second_M: Floats) -> float:
+    """The exact test of Kendall's tau: two-sided p that the orders of M items are unrelated.
+
+    If they are, each order of the one is equally likely. The p is the share of orders that agree or
+    disagree as far as the one seen (Kendall 1938). Ties are as they are seen, so they cost nothing.
+
+    Args:
+        first_M: at least two numbers, by which the items are ordered.
+        second_M: numbers of the same items.
+    """
+    second_MM = np.sign(second_M[:, None] - second_M)
+
+    def agreeing(values_XM: Floats, axis: int) -> Floats:
+        """Pairs in one order less pairs in the other, twice; (X,)."""
+        signs_XMM = np.sign(values_XM[..., :, None] - values_XM[..., None, :])
+        agreeing_X: Floats = (signs_XMM * second_MM).sum(axis=(-1, -2))
+        return agreeing_X
+
+    tested = stats.permutation_test(
+        (first_M,),
+        agreeing,
+        permutation_type="pairings",
+        vectorized=True,
+        n_resamples=MOST_ORDERS,
+        batch=1000,
+        rng=np.random.default_rng(0),
+    )
+    return float(tested.pvalue)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """The p values of a family of tests, adjusted so that any false claim has `SIGNIFICANCE`."""
     if not p_values:
@@ -67,6 +110,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
     adjusted: list[float] = multipletests(p_values, SIGNIFICANCE, method="holm")[1].tolist()
     return adjusted
+
+
+def false_discovery(p_values: Sequence[float]) -> list[float]:
+    """The p values of a family of tests, adjusted so that few claims of many are false.
+
+    Of all claims that are made, the expected share that is false is bounded, not the chance of any
+    (Benjamini and Hochberg 1995). So what is shown of good entries does not go away as bad ones
+    join them.
+    """
+    return stats.false_discovery_control(p_values).tolist() if p_values else []
 
 
 def equivalence_p(differences: Sequence[float], margin: float) -> float:

@@ -48,7 +48,7 @@ def _known(measure: str) -> str:
 
 
 class Claim(_Part):
-    """A number that a paper prints of its method."""
+    """A number that a paper, or the authors' own notebook, prints of a method."""
 
     metric: Text
     """What the number is, with its unit."""
@@ -56,7 +56,7 @@ class Claim(_Part):
     setting: Text
     """Data, network and forget set."""
     where: Text
-    """The place in the paper, such as `table 1`."""
+    """The place of the number, such as `table 1`."""
     paper: Text | None = None
     """arXiv id of the paper, if it is another."""
     measure: Annotated[str, AfterValidator(_known)] | None = None
@@ -94,15 +94,21 @@ class Ledger(_Part):
     """The commit that was read."""
     code_note: Text | None = None
     """Whose code it is, if it is not the authors'."""
-    access: Annotated[tuple[Literal["forget", "retain", "holdout", "training_log"], ...],
-                      Field(min_length=1)]  # fmt: skip
+    access: Annotated[
+        tuple[Literal["forget", "retain", "holdout", "training_log", "shards", "update_log"], ...],
+        Field(min_length=1),
+    ]
     """What the paper's method is given."""
     design: tuple[Literal["subset", "class", "random"], ...] = ()
     """The forget sets that the method is made for. On others its use is off-design."""
     claims: tuple[Claim, ...] = ()
+    claims_sought: Text | None = None
+    """What was read for claims where none was found."""
     broken: tuple[Fault, ...] = ()
     departures: tuple[Text, ...] = ()
     """Where the defaults here leave the paper, and why."""
+    seen: tuple[Text, ...] = ()
+    """What was found when the method ran here and no record shows, with its measurement."""
     verified: Verified
 
     @property
@@ -167,25 +173,27 @@ def sheet(ledger: Ledger) -> list[tuple[str, str]]:
     paper = ledger.paper + (f" ({ledger.venue})" if ledger.venue else "")
     code = ledger.code or NOT_STATED
     code += f" at {ledger.commit}" if ledger.commit else ""
-    claims = [f"{claim_text(claim)}, {claim.setting} ({claim.where})" for claim in ledger.claims]
+    claims = [f"{_claim_text(claim)}, {claim.setting} ({claim.where})" for claim in ledger.claims]
+    sought = f"none found in {ledger.claims_sought}" if ledger.claims_sought else NOT_RECORDED
     broken = [
         fault.what + (f" ({', '.join(fault.issues)})" if fault.issues else "")
         for fault in ledger.broken
     ]
     tests = ", ".join(test.rpartition("::")[2] for test in ledger.verified.tests)
-    return [
+    rows = [
         ("paper", paper + (f", arXiv:{ledger.arxiv}" if ledger.arxiv else "")),
         ("official code", code + (f"; {ledger.code_note}" if ledger.code_note else "")),
         ("access in the paper", ", ".join(ledger.access)),
         ("made for forgetting", ledger.made_for),
-        ("claims", "; ".join(claims) or NOT_RECORDED),
+        ("claims", "; ".join(claims) or sought),
         ("broken in that code", " ".join(broken) or NOT_RECORDED),
         ("departures of the default", " ".join(ledger.departures) or NOT_RECORDED),
         ("verified", f"by {ledger.verified.by}: {tests}"),
     ]
+    return rows + [("seen here", " ".join(ledger.seen))] * bool(ledger.seen)
 
 
-def claim_text(claim: Claim) -> str:
+def _claim_text(claim: Claim) -> str:
     """The metric, its number, and whose number it is if it is another paper's."""
     source = f" by arXiv:{claim.paper}" if claim.paper else ""
     return f"{claim.metric} {claim.value:g}{source}"

@@ -11,7 +11,7 @@ from mubench._util.tables import markdown
 from mubench.record.flags import Flag
 from mubench.record.measures import MEASURES
 
-from .ledger import SCENARIOS, Claim, Ledger, claim_text, sheet
+from .ledger import SCENARIOS, Claim, Ledger, sheet
 from .page import COLUMNS, bullet, entries_table
 from .ranking import Entry, TaskBoard
 
@@ -47,6 +47,8 @@ def render_method(
         main_page: the path of the page of all tasks, as seen from this page.
     """
     known = [*sheet(ledger), ("access here", method.access)]
+    if ledger.claims:  # They have a table.
+        known = [(what, text) for what, text in known if what != "claims"]
     parameters = markdown(method.parameters, ["parameter", "type", "default", "meaning"])
     parts = [
         f"# {method.name}\n\n{method.text}\n".replace("<", "&lt;"),
@@ -55,11 +57,10 @@ def render_method(
         "".join(bullet(f"**{what}**: {text}".replace("<", "&lt;")) for what, text in known),
         "## Parameters\n",
         f"{parameters}\n" if method.parameters else "It has none.\n",
-        "## Results\n",
     ]
     own = [(board, _own(board, method.name)) for board in boards]
     own = [(board, entries) for board, entries in own if entries]
-    parts += _claims(ledger.claims, own)
+    parts += [*_claims(ledger.claims, own), "## Results\n"]
     parts += [_results(board, entries, ledger) for board, entries in own]
     return "\n".join(parts if own else [*parts, "No record of it is on the leaderboard.\n"])
 
@@ -89,22 +90,31 @@ def _results(board: TaskBoard, entries: tuple[Entry, ...], ledger: Ledger) -> st
 def _claims(
     claims: Sequence[Claim], own: Sequence[tuple[TaskBoard, tuple[Entry, ...]]]
 ) -> list[str]:
-    """What a paper claims beside what was measured; empty if nothing can be compared."""
+    """What papers claim beside what was measured; empty if no claim is recorded."""
+    if not claims:
+        return []
+    headers = ["number", "claimed", "by", "where", "setting", "measured here"]
     rows = []
     for claim in claims:
-        if claim.measure is None or claim.task is None:
-            continue
-        measured = [
-            f"{entry.label} {MEASURES[claim.measure].interval_text(entry.intervals[claim.measure])}"
-            for board, entries in own
-            for entry in entries
-            if board.task.name == claim.task and claim.measure in entry.intervals
-        ]
-        if measured:
-            claimed = [claim_text(claim), f"{claim.setting}, {claim.where}"]
-            rows.append([*claimed, "; ".join(measured), claim.task])
-    return (
-        [markdown(rows, ["claimed", "where", "measured", "on the nearest task"]) + "\n"]
-        if rows
-        else []
-    )
+        source = f"arXiv:{claim.paper}" if claim.paper else "its authors"
+        cells = [claim.metric, f"{claim.value:g}", source, claim.where, claim.setting]
+        rows.append([*cells, _measured(claim, own)])
+    return [
+        "## Claims\n",
+        "Where the board has the same number on a near task, it stands beside the claim.\n",
+        markdown(rows, headers) + "\n",
+    ]
+
+
+def _measured(claim: Claim, own: Sequence[tuple[TaskBoard, tuple[Entry, ...]]]) -> str:
+    """What was measured on the task that a claim names; empty if nothing can be compared."""
+    name = claim.measure
+    if name is None or claim.task is None:
+        return ""
+    found = [
+        f"{entry.label} {MEASURES[name].interval_text(entry.intervals[name])}"
+        for board, entries in own
+        for entry in entries
+        if board.task.name == claim.task and name in entry.intervals
+    ]
+    return f"{'; '.join(found)} on {claim.task}" if found else ""

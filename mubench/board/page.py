@@ -25,12 +25,15 @@ from mubench.record.again import Mark
 from mubench.record.check import Rejected
 from mubench.record.flags import Flag
 from mubench.record.measures import MEASURES, Place, shown_in
+from mubench.task.spec import Task
 
 from .again import explanation, measured_again
 from .components import crossed
-from .hypotheses import POWER, Ratio
+from .hypotheses import POWER, SIGNIFICANCE, Ratio, can_show, least_p
 from .ledger import Ledger
+from .orders import LEAST_METHODS, Agreement, agreement
 from .ranking import Entry, Standing, TaskBoard
+from .verdicts import RELEVANT_SHARE
 
 BEGIN_EXCERPT, END_EXCERPT = "<!-- board -->\n", "<!-- end of board -->\n"
 
@@ -54,12 +57,14 @@ class Column:
     """"l" or "r"."""
 
 
+CLAIMED = f"{MEASURES['delta'].heading} claimed"
 _MEASURES = tuple(Column(measure.name, measure.heading, "r") for measure in shown_in(Place.PAGE))
 COLUMNS = (
     Column("rank", "rank"),
     Column("method", "method"),
     Column("verdict", "verdict"),
     _MEASURES[0],
+    Column("claimed", CLAIMED, "r"),
     Column("gap_closed", "gap closed", "r"),
     Column("group", "group"),
     *_MEASURES[1:],
@@ -74,6 +79,8 @@ EXCERPT_NAMES = {"rank", "method", "verdict", "gap_closed", "note"} | {
 P_VALUES = ("p_better", "p_worse", "p_activation_worse", "p_retraining", "p_equivalent")
 EXCERPT_COLUMNS = tuple(column for column in COLUMNS if column.name in EXCERPT_NAMES)
 OFF_DESIGN = "off-design"
+PRESETS = ("tuned", "paper")
+"""Presets whose order of methods the page holds against that of the defaults."""
 MOST_IN_EXCERPT = 6
 """Most entries, and most controls, that an excerpt shows of a task."""
 
@@ -102,18 +109,25 @@ READING = f"""\
   margin distance. At 0, the method is no closer to a gold than doing nothing; at 1, it is as close
   as another gold. Below 0, it is further away. The 95% interval is Fieller's, over the cases.
 - **verdict**: *better than nothing* if an exact sign-flip test over the cases shows that the margin
-  distance is below that of nothing, and does not show that the activation distance is above.
-  *Equivalent to retraining* if, in addition, two one-sided t tests show that the mean margin
-  distance is within half the gap of the floor. *Worse than nothing* if the margin distance is shown
-  to be above. *Not shown* otherwise. Holm's method corrects each test for the number of entries.
-- **A worked example**: the distances of nothing less those of the method are +0.5, +0.3, +0.4, +0.2
-  and +0.1 in five cases. Doing nothing would give each sign with equal chance. Of 32 patterns of
-  signs only this one has so large a mean, so p is 1/32 = 0.03.
+  distance is below that of nothing by more than {RELEVANT_SHARE:.0%} of the case's gap to the
+  floor, and does not show that the activation distance is above. *Equivalent to retraining* if, in
+  addition, two one-sided t tests show that the mean margin distance is within half the gap of the
+  floor. *Worse than nothing* if the margin distance is shown to be above by more than as much. *Not
+  shown* otherwise. Each test is corrected for the number of entries, by Benjamini and Hochberg's
+  method: of all claims that are made, few are false, and bad entries that join take nothing from
+  good ones.
+- **A worked example**: the distances of nothing less those of the method, and less what has to be
+  exceeded, are +0.5, +0.3, +0.4, +0.2 and +0.1 in five cases. Doing nothing would give each sign
+  with equal chance. Of 32 patterns of signs only this one has so large a mean, so p is 1/32 = 0.03.
 - **rank**: the place among the entries that are better than nothing and keep the model, by gap
   closed. An entry keeps the model if the whole interval of its test accuracy lies less than a point
   below the golds'. All other entries stand below, whatever their δ.
 - **group**: entries that share a letter cannot be told apart by the paired sign-flip test, Holm's
   method correcting for the number of pairs.
+- **Order of settings**: methods are ranked by gap closed at their defaults, and once more at a
+  preset, both over the cases of both. Kendall's τ is the share of pairs that keep their order less
+  the share that do not. Its p is the share of all orders that agree or disagree so far. A method
+  whose preset is its defaults has one entry and is not counted.
 - **Entries without a standing**: controls, and entries that are over budget, failed or provisional.
   An entry is provisional if cases or seeds are missing.
 - **Why δ alone is no rank**: δ compares two averages. A method that gets the right number of wrong
@@ -125,6 +139,10 @@ READING = f"""\
   find them. It is not noted of methods that come with the harness.
 {{again}}{{flags}}{{pages}}"""
 
+CLAIMS_SHOWN = f"""\
+- **{CLAIMED}**: what papers print of the method, in settings near to the task. They differ from it
+  in the size of D_f or in training. The method's own page, which its name links, says how.
+"""
 PAGES_LINKED = f"""\
 - **{OFF_DESIGN}**: the method is made for other forget sets than the task has. Its own page, which
   its name links, says for which, and what its paper claims.
@@ -152,11 +170,24 @@ def render(
     parts += [_task_section(board, marks, pages) for board in boards] or [
         "There are no records yet.\n"
     ]
+    if absent := _without_a_row(boards, pages):
+        parts += ["## Methods without a row\n\nNo task of this page has records of them.\n"]
+        parts += [_table(absent, ["method", "what is known"])]
     if rejected:
         rows = [[f"`{one.file}`", one.reason] for one in rejected]
         parts += ["## Rejected records\n\nNo number on this page comes from these files.\n"]
         parts += [_table(rows, ["file", "why"])]
     return "\n".join([*parts, _reading(boards, marks, pages)])
+
+
+def _without_a_row(boards: Sequence[TaskBoard], pages: Mapping[str, MethodPage]) -> list[list[str]]:
+    """The published methods that no board has an entry of, and what their ledgers say was seen."""
+    measured = {entry.method for board in boards for entry in board.entries}
+    return [
+        [f"[{name}]({page.address})", " ".join(page.ledger.seen) or "not measured yet"]
+        for name, page in sorted(pages.items())
+        if name not in measured
+    ]
 
 
 def _reading(
@@ -169,13 +200,14 @@ def _reading(
         for measure in shown_in(Place.PAGE)
         if measure.name not in unused
     ]
+    claims = any(_shows_claims(board, pages) for board in boards)
     noted = {flag for board in boards for entry in board.entries for flag in entry.flags}
     flags = [bullet(f"**{_flag_note(flag)}**: {flag.meaning}") for flag in Flag if flag in noted]
     return READING.format(
         measures="".join(measures),
         again=explanation(marks),
         flags="".join(flags),
-        pages=PAGES_LINKED if pages else "",
+        pages=CLAIMS_SHOWN * claims + PAGES_LINKED if pages else "",
         coincidence=_coincidence(boards),
     )
 
@@ -208,20 +240,27 @@ def _summary(board: TaskBoard) -> str:
     named = f"**{board.task.id}** ({counted(board.task.num_cases, 'case')})"
     passing = [entry for entry in listed if entry.rank]
     if not passing:
+        few = "" if can_show(board.task.num_cases) else ", as so few cases can show nothing"
         return (
             f"{named}: none of {counted(len(listed), 'entry')} is shown to be closer to "
-            "retraining than doing nothing."
+            f"retraining than doing nothing{few}."
         )
-    first = passing[0]
-    assert first.judgement and first.judgement.gap_closed
+    first, *others = passing
     shown = f"Of {counted(len(listed), 'entry')}, {len(passing)}"
+    alike = [f"`{one.label}` ({_at(one)})" for one in others if set(one.group) & set(first.group)]
+    told = f" It cannot be told apart from {', '.join(alike)}." if alike else ""
     return (
-        f"{named}: `{first.label}` is first. It closes {first.judgement.gap_closed.value:.2f} of "
-        f"the gap between doing nothing (0) and another retrained model (1), at δ "
-        f"{MEASURES['delta'].text(first.intervals['delta'].mean)}. {shown} "
-        f"{'is' if len(passing) == 1 else 'are'} shown to be better than doing nothing and to keep "
-        "the test accuracy."
+        f"{named}: `{first.label}` is first ({_at(first)}; doing nothing closes 0, another "
+        f"retrained model 1).{told} {shown} {'is' if len(passing) == 1 else 'are'} shown to be "
+        "better than doing nothing and to keep the test accuracy."
     )
+
+
+def _at(entry: Entry) -> str:
+    """The gap that an entry with a standing closes, and its δ."""
+    assert entry.judgement and entry.judgement.gap_closed
+    delta = MEASURES["delta"].text(entry.intervals["delta"].mean)
+    return f"{entry.judgement.gap_closed.value:.2f} of the gap closed, δ {delta}"
 
 
 def bullet(text: str) -> str:
@@ -258,7 +297,7 @@ def excerpt(text: str, boards: Sequence[TaskBoard], page: str) -> str:
     for board in boards:
         plot = f"{PLOTS_FOLDER}/{planned(board)[0].stem(board)}.png"
         parts.append(f"[{board.task.id}]({page}), {counted(board.task.num_cases, 'case')}:\n")
-        if len(board.task.forget.sizes) == 1:
+        if len(board.task.forget.sizes) <= 1:
             parts.append(entries_table(board, EXCERPT_COLUMNS, most=MOST_IN_EXCERPT))
             if more := len(board.entries) - len(_shortlist(board, MOST_IN_EXCERPT)):
                 parts.append(f"The page has {more} more, controls among them.\n")
@@ -362,6 +401,11 @@ def _task_section(
     ]
     if task.num_cases == len(task.forget.sizes) > 1:
         lines.append("The cases differ in size alone, so ± tells how much sizes differ.\n")
+    if not can_show(board.task.num_cases):
+        lines.append(
+            f"Of {counted(task.num_cases, 'case')} no test can show anything: its p is at least "
+            f"{least_p(task.num_cases):.3f}. So no entry has a rank.\n"
+        )
     hard = {case: 1 - rate for case, rate in board.all_easy_rates.items() if rate < 0.5}
     if hard:
         named = ", ".join(f"{case} ({rate:.1%})" for case, rate in hard.items())
@@ -371,10 +415,13 @@ def _task_section(
         )
     # Where nothing was measured again, the page says so once.
     unused = _unused([board]) | (set() if marks else {"again"})
+    if not _shows_claims(board, pages):
+        unused.add("claimed")
     columns = [column for column in COLUMNS if column.name not in unused]
     lines += [
         entries_table(board, columns, marks, pages=pages),
         _least_difference(board),
+        _orders(board),
         _components(board),
     ]
     lines += [*_sizes(board), _plots(board)]
@@ -399,6 +446,37 @@ def _least_difference(board: TaskBoard) -> str:
     return (
         f"The design could have told two entries apart that differ by {board.least_difference:.2f} "
         f"in gap closed (power {POWER:.0%}).\n"
+    )
+
+
+def _orders(board: TaskBoard) -> str:
+    """Whether the order is one of methods or of their settings: a point per preset."""
+    lines = [_order(preset, agreement(board, preset)) for preset in PRESETS]
+    return "Is this an order of methods, or of their settings?\n\n" + "".join(map(bullet, lines))
+
+
+def _order(preset: str, found: Agreement) -> str:
+    """What the order at a preset says of the order at the defaults."""
+    count = len(found.gaps)
+    have = f"**{preset}**: {counted(count, 'method') if count else 'no method'} "
+    if count < LEAST_METHODS:
+        have += f"({', '.join(f'`{name}`' for name in found.gaps)}) " if count else ""
+    have += f"{'has' if count < 2 else 'have'} records of both the defaults and `{preset}`."
+    if count < LEAST_METHODS:
+        return f"{have} An order of fewer than {LEAST_METHODS} says nothing."
+    if found.p < SIGNIFICANCE:
+        meaning = (
+            "The methods keep their order, so it is more than an order of settings."
+            if found.tau > 0
+            else "The order turns around, so it is an order of settings."
+        )
+    elif found.could_be_told:
+        meaning = "The two orders are not shown to be related. It may be an order of settings."
+    else:
+        meaning = "Not even equal orders of so few methods would be told from chance."
+    return (
+        f"{have} {found.kept} of {found.pairs} pairs stand in the same order by gap closed "
+        f"(Kendall's τ {found.tau:+.2f}, p {found.p:.3f}). {meaning}"
     )
 
 
@@ -455,16 +533,14 @@ def entries_table(
     listed = _shortlist(board, most)
     controls = [entry for entry in listed if entry.is_control]
     rows = [
-        _row(entry, marks, board.task.forget.kind, pages.get(entry.method))
+        _row(entry, marks, board.task, pages.get(entry.method))
         for entry in listed
         if not entry.is_control
     ]
     if board.floor_intervals:
         floor = {"method": "*floor*", "gap_closed": "1", "cases": str(len(board.floor))}
         rows.append(floor | _cells(board.floor_intervals) | {"note": "golds against each other"})
-    rows += [
-        _row(entry, marks, board.task.forget.kind, pages.get(entry.method)) for entry in controls
-    ]
+    rows += [_row(entry, marks, board.task, pages.get(entry.method)) for entry in controls]
     return _table(
         [[row.get(column.name, "") for column in columns] for row in rows],
         [column.heading for column in columns],
@@ -473,14 +549,14 @@ def entries_table(
 
 
 def _row(
-    entry: Entry, marks: Mapping[str, Mark], kind: str, page: MethodPage | None
+    entry: Entry, marks: Mapping[str, Mark], task: Task, page: MethodPage | None
 ) -> dict[str, str]:
     """Name of column to cell, of an entry.
 
     Args:
-        entry: of a task.
+        entry: what the row shows.
         marks: path of a record to its mark.
-        kind: of the task's forget sets.
+        task: that it is of.
         page: the method's own, which is linked.
     """
     low, high = entry.num_seeds
@@ -488,13 +564,14 @@ def _row(
     notes = ["control"] * entry.is_control + list(entry.notes)
     if entry.standing is Standing.PROVISIONAL:
         notes.insert(0, "provisional")
-    if page and page.ledger.is_off_design(kind):
+    if page and page.ledger.is_off_design(task.forget.kind):
         notes.append(OFF_DESIGN)
     judgement, label = entry.judgement, _label(entry)
     return _cells(entry.intervals) | {
         "rank": str(entry.rank) if entry.rank else "",
         "method": f"[{label}]({page.address})" if page else label,
         "verdict": str(judgement.verdict) if judgement else "",
+        "claimed": _claimed(page, task.name) if page else "",
         "gap_closed": _ratio(judgement.gap_closed) if judgement else "",
         "group": entry.group,
         "access": entry.access,
@@ -502,6 +579,22 @@ def _row(
         "again": measured_again(entry, marks),
         "note": "; ".join(notes),
     }
+
+
+def _shows_claims(board: TaskBoard, pages: Mapping[str, MethodPage]) -> bool:
+    """True if the table of a task has a claim to show."""
+    own = [pages[entry.method] for entry in board.entries if entry.method in pages]
+    return any(_claimed(page, board.task.name) for page in own)
+
+
+def _claimed(page: MethodPage, task: str) -> str:
+    """What papers claim to be δ in the setting that is nearest to a task."""
+    delta = MEASURES["delta"]
+    return ", ".join(
+        delta.text(claim.value)
+        for claim in page.ledger.claims
+        if (claim.measure, claim.task) == (delta.name, task)
+    )
 
 
 def _label(entry: Entry) -> str:
@@ -528,7 +621,7 @@ def _cells(intervals: Mapping[str, MeanInterval]) -> dict[str, str]:
 def _sizes(board: TaskBoard) -> list[str]:
     """Tables of a task with several sizes: one per measure, with a column per size."""
     sizes = sorted(board.task.forget.sizes)
-    if len(sizes) == 1:
+    if len(sizes) <= 1:
         return []
     parts = []
     for measure in shown_in(Place.SIZES):
@@ -562,7 +655,8 @@ def _tests(board: TaskBoard) -> list[str]:
         "other than retraining", "margin equivalent to floor",
     ]  # fmt: skip
     return [
-        "<details><summary>p values behind the verdicts, after Holm's correction</summary>\n",
+        "<details><summary>p values behind the verdicts, corrected for the number of "
+        "entries</summary>\n",
         _table(rows, headers, "l" + "r" * len(P_VALUES)),
         "</details>\n",
     ]

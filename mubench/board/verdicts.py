@@ -4,15 +4,18 @@ Everything is judged over cases, in margin distance (see `record/stacked.margins
 original that a cell starts from, scored as if it were a method. The *floor* is a gold scored
 against the other golds.
 
-1. **Better than nothing**: the margin distance is below that of nothing (exact sign-flip test), and
-   the activation distance is not shown to be above. The second is needed because the margin sees
-   only the true class. A hard sample that is sent to a random wrong class passes the first alone.
+1. **Better than nothing**: the margin distance is below that of nothing by more than a twentieth
+   of the way to the floor (exact sign-flip test), and the activation distance is not shown to be
+   above. The second is needed because the margin sees only the true class. A hard sample that is
+   sent to a random wrong class passes the first alone. A twentieth is asked for because a method
+   that hardly changes a model can change it by nearly nothing, and for the better in each case.
 2. **Keeps the model**: the interval of the test accuracy lies within a point of the golds', or
    above.
 3. **Equivalent to retraining**: of those that are better than nothing, the mean margin distance is
    within half the gap from nothing to floor of the floor's (two one-sided t tests).
 
-Every test is corrected for the number of entries by Holm's method, candidates and controls apart.
+Every test is corrected for the number of entries by Benjamini and Hochberg's method, candidates and
+controls apart.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,6 +32,7 @@ from .hypotheses import (
     SIGNIFICANCE,
     Ratio,
     equivalence_p,
+    false_discovery,
     holm,
     least_difference,
     ratio_of_means,
@@ -37,6 +41,8 @@ from .hypotheses import (
 
 UTILITY_LOSS = 0.01
 """Most test accuracy, as a fraction, that a method may lose against the golds."""
+RELEVANT_SHARE = 0.05
+"""Least share of the distance from nothing to the floor that counts, for better or worse."""
 EQUIVALENCE_SHARE = 0.5
 """Margin of the equivalence test, as a share of the distance from nothing to the floor."""
 
@@ -79,6 +85,11 @@ class Evidence:
         """Margin distance of nothing less that of the floor."""
         return self.nothing_margin_C - self.floor_margin_C
 
+    @property
+    def relevant_C(self) -> Floats:
+        """The least gain, and the least loss, that counts."""
+        return RELEVANT_SHARE * np.maximum(self.gap_C, 0)
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -90,9 +101,9 @@ class Judgement:
     gap_closed: Ratio | None
     """The share of the gap from nothing to floor that the method closes. None: there is no gap."""
     p_better: float
-    """Of the claim that the margin distance is below that of nothing."""
+    """Of the claim that the margin distance is below that of nothing, by what is relevant."""
     p_worse: float
-    """Of the claim that the margin distance is above that of nothing."""
+    """Of the claim that the margin distance is above that of nothing, by what is relevant."""
     p_activation_worse: float
     """Of the claim that the activation distance is above that of nothing."""
     p_retraining: float
@@ -134,14 +145,16 @@ def judge(evidence: Mapping[str, Evidence]) -> dict[str, Judgement]:
     beyond_CE = np.stack([one.margin_C - one.floor_margin_C for one in items], axis=1)
     activation_CE = np.stack([one.activation_C - one.nothing_activation_C for one in items], axis=1)
     shift_CE = np.stack([one.shift_C for one in items], axis=1)
-    one_sided = sign_flip_p(np.hstack([gained_CE, -gained_CE, activation_CE]), "greater")
+    relevant_CE = np.stack([one.relevant_C for one in items], axis=1)
+    differences = [gained_CE - relevant_CE, -gained_CE - relevant_CE, activation_CE]
+    one_sided = sign_flip_p(np.hstack(differences), "greater")
     count = len(items)
     tests = zip(
-        holm(one_sided[:count]),
-        holm(one_sided[count : 2 * count]),
-        holm(one_sided[2 * count :]),
-        holm(retraining_p(beyond_CE, shift_CE)),
-        holm([_equivalence_p(one) for one in items]),
+        false_discovery(one_sided[:count]),
+        false_discovery(one_sided[count : 2 * count]),
+        false_discovery(one_sided[2 * count :]),
+        false_discovery(retraining_p(beyond_CE, shift_CE)),
+        false_discovery([_equivalence_p(one) for one in items]),
         strict=True,
     )
     return {

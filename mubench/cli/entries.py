@@ -180,7 +180,8 @@ def _again(
     complaints = []
     for one in chosen:
         library = libraries[one.record.task]
-        build_missing(library, [library.loaded.case(one.record.case)], [one.record.seed])
+        case = library.loaded.case(one.record.case)
+        build_missing(library, [case], [one.record.seed], one.record.requires)
         say(f"measuring again: {one.file}")
         try:
             again = remeasure(results, one.record, library, isolation)
@@ -233,7 +234,9 @@ def _on_fresh_draw(
         library = open_task(task, device)
         cases = {one.record.case for one in own}
         seeds = {one.record.seed for one in own}
-        build_missing(library, [case for case in library.loaded.cases if case.id in cases], seeds)
+        requires = {name for one in own for name in one.record.requires}
+        chosen_cases = [case for case in library.loaded.cases if case.id in cases]
+        build_missing(library, chosen_cases, seeds, requires)
         for one in own:
             say(f"measuring on a fresh draw: {one.file}")
             try:

@@ -80,6 +80,7 @@ def verify(task_name: str, case_ids: tuple[str, ...]) -> None:
     epilog=examples(
         "mubench gold audit --task digits-subset",
         "mubench gold audit --task digits-subset --results results --samples samples.csv",
+        "mubench gold audit --task digits-audit --results results --write",
     )
 )
 @TASK
@@ -88,24 +89,34 @@ def verify(task_name: str, case_ids: tuple[str, ...]) -> None:
     "--results", type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of records whose models are attacked too.",
 )  # fmt: skip
+@click.option("--write", is_flag=True,
+              help="Add what the attack learns of a model to its record in RESULTS.")  # fmt: skip
 @click.option(
     "--samples", type=click.Path(dir_okay=False, path_type=Path),
     help="CSV file to write: how much golds memorise each sample.",
 )  # fmt: skip
-def audit(task_name: str, device: str, results: Path | None, samples: Path | None) -> None:
+def audit(
+    task_name: str, device: str, results: Path | None, write: bool, samples: Path | None
+) -> None:
     """Attacks models sample by sample: can one tell that they were trained on D_f?
 
     The attack is a likelihood-ratio attack (LiRA) with the golds as shadow models: those of other
     cases were trained on D_f, those of the case were not. Against a retrained model, the AUROC is
-    0.5, and the true positive rate at 1% false positives is 1%.
+    0.5, and the true positive rate at 1% false positives is 1%. With --write, `mubench plot` draws
+    the ROC curves of the records.
     """
     from mubench._util.tables import plain
-    from mubench.gold.lira import Auditor, leaks
+    from mubench.gold.lira import Auditor, leaks, write_audits
 
+    if write and results is None:
+        raise click.UsageError("--write adds to records: name their folder by --results")
     library = load(task_name, device)
     with usage_errors():
         auditor = Auditor(library)
         found = leaks(auditor, results)
+        if write:
+            assert results
+            say(f"{write_audits(auditor, results)} records in {results} are audited")
     rows = [["golds (by calibration)", "0.500", "1.0"]]
     rows += [
         [label, _with_interval(leak.auroc, 1, 3), _with_interval(leak.tpr, 100, 1)]

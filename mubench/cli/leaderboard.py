@@ -124,7 +124,8 @@ def plot(results: Path, out: Path, task_files: tuple[str, ...]) -> None:
     """Draws the records of every task, as PNG and SVG.
 
     Each task has a plot of cost against alignment and one case by case. A task with several sizes
-    of the forget set has a plot over these sizes, too.
+    of the forget set has a plot over these sizes, too. One with audited records has the ROC curves
+    of the audit: see `mubench gold audit --write`.
     """
     read, tasks = read_folder(results, task_files)
     from mubench.board.plots.draw import draw

@@ -51,7 +51,10 @@ def chosen_cases(loaded: "LoadedTask", case_ids: Sequence[str]) -> "Sequence[Cas
 
 
 def build_missing(
-    library: "GoldLibrary", cases: "Sequence[Case]", seeds: Collection[int] | None = None
+    library: "GoldLibrary",
+    cases: "Sequence[Case]",
+    seeds: Collection[int] | None = None,
+    requires: Collection[str] = (),
 ) -> None:
     """Trains what is missing; a training that fails ends the command with a message.
 
@@ -59,13 +62,15 @@ def build_missing(
         library: where the models are kept.
         cases: that are to be measured.
         seeds: of the method's runs. None: any, so all originals are trained.
+        requires: what the methods declare.
     """
     from mubench._util.workers import WorkerLost
     from mubench.gold.build import build_missing
+    from mubench.method.access import UPDATE_LOG
     from mubench.training.loop import Diverged
 
     try:
-        build_missing(library, cases, seeds)
+        build_missing(library, cases, seeds, update_logs=UPDATE_LOG in requires)
     except Diverged as error:
         task_id = library.loaded.task.id
         raise click.ClickException(f"training {task_id} diverged: {error}") from None

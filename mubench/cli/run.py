@@ -18,8 +18,7 @@ from .run_table import print_records
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from mubench.method.discovery import MethodInfo
-    from mubench.run.cell import Measurement
+    from mubench.run.cell import Cell, Measurement
 
 NOT_ISOLATED = (
     "not isolated: the method can reach golds, test data, files and the harness itself, has no "
@@ -85,51 +84,44 @@ def run(
     take.
     """
     with usage_errors():
-        from mubench.method.discovery import is_built_in, load_method
+        from mubench.method.discovery import is_built_in
         from mubench.method.parameters import parse_settings
-        from mubench.method.presets import choose, configure_choice
-        from mubench.run.isolation.host import Isolation
+        from mubench.method.presets import choose
+        from mubench.run.entrant import Entrant, isolation_for
 
         choice = choose(preset, parse_settings(settings))
-        isolation: Isolation | None = None
-        method: MethodInfo
         if isolate is False and not is_built_in(reference):
             say(NOT_ISOLATED)
-        if not is_built_in(reference) if isolate is None else isolate:
-            isolation = click.get_current_context().with_resource(Isolation([out]))
-            (method,) = isolation.describe(reference, [choice])
-            own: dict[str, Any] = {"instance": None}
-        else:
-            method = found = load_method(reference)
-            one = configure_choice(found, choice)
-            own = {
-                "instance": one.instance,
-                "preset": one.preset,
-                "tuning_epochs": one.tuning_epochs,
-            }
+        walls = isolation_for(reference, isolate, out)
+        isolation = click.get_current_context().with_resource(walls)
+        entrant = Entrant.named(reference, choice, isolation)
     library = load(task_name, device)
     loaded = library.loaded
+
+    from mubench.run.cell import check_fits
+
+    with usage_errors():
+        check_fits(entrant.method, loaded.task)
     cases = chosen_cases(loaded, case_ids)
     if not case_ids and which_cases == "first":
         cases = cases[:1]
-    build_missing(library, cases, seeds)
+    build_missing(library, cases, seeds, entrant.method.requires)
 
     from mubench.record.folder import ResultsFolder
-    from mubench.run.cell import Cell
     from mubench.run.several import Share, measure_all
 
-    def weights(cell: Cell) -> Path | None:
+    def weights(cell: "Cell") -> Path | None:
         if not save_weights:
             return None
         name = f"{cell.method.name}-{cell.case.id}-seed{cell.seed}.safetensors"
         return save_weights.absolute() / loaded.task.name / name
 
     results = ResultsFolder(out)
-    cells = [Cell(case=case, method=method, seed=seed, **own) for case in cases for seed in seeds]
+    cells = entrant.cells(cases, seeds)
     done: dict[int, Measurement] = {}
     with usage_errors():
         share = Share.of(loaded.device, cells, threads, workers)
-        say(f"{counted(len(cells), 'cell')} of {method.name}, {share.num_workers} at once")
+        say(f"{counted(len(cells), 'cell')} of {entrant.method.name}, {share.num_workers} at once")
         with clock(len(cells)) as bar:
             for cell, measured in measure_all(
                 library, cells, results, share, again=again, weights=weights, isolation=isolation
@@ -142,7 +134,7 @@ def run(
                     say(f"{cell.label}: {measured.record.status}: {measured.record.error} ({note})")
                 bar.update()
     print_records(loaded, [done[id(cell)] for cell in cells], output, wide)
-    say(f"records: {out / loaded.task.name / method.name}")
+    say(f"records: {out / loaded.task.name / entrant.method.name}")
     if any(measured.record.status != "ok" for measured in done.values()):
         sys.exit(1)
 

@@ -133,7 +133,7 @@ def _evidence(records: "Sequence[Record]") -> "Evidence | None":
 
 def _shown(records: "Sequence[Record]") -> str:
     """A sentence on how much of the gap from doing nothing to retraining the records close."""
-    from mubench.board.hypotheses import ratio_of_means
+    from mubench.board.hypotheses import can_show, ratio_of_means
     from mubench.board.verdicts import judge
 
     method, evidence = records[0].method, _evidence(records)
@@ -153,7 +153,8 @@ def _shown(records: "Sequence[Record]") -> str:
         f"{method} closes {ratio.value:.2f}{interval} of the gap on {cases}; doing nothing closes "
         "0, another gold 1."
     )
-    if not (judged := judge({method: evidence})):
+    judged = judge({method: evidence})
+    if not judged or not can_show(count):
         text += " So few cases show nothing of others."
     else:
         verb = "is better" if judged[method].is_better else "is not shown to be better"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @TASK
 @click.option("--on", type=click.Choice(["twin", "cases"]), default="twin", show_default=True,
               help="twin: held-out images that the original has learned; cases: other draws of "
-              "forget sets, with golds of their own.")  # fmt: skip
+              "forget sets, or classes that are not scored, with golds of their own.")  # fmt: skip
 @click.option("--problems", type=click.IntRange(1), default=2, show_default=True, metavar="N",
               help="How many twins or tuning cases.")  # fmt: skip
 @click.option("--golds", type=click.IntRange(0), metavar="N",
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 @click.option("--max-delta", "most_delta", type=click.FloatRange(0), metavar="POINTS",
               help="Choose nothing that has a δ beyond this.")  # fmt: skip
 @click.option("--check", is_flag=True,
-              help="Run the trials on tuning cases too, and say how well the two orders "
-              "agree.")  # fmt: skip
+              help="Draw trials at random, run them on tuning cases too, and say how well the "
+              "two orders agree.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
               help="Of the problems and of the draws.")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, metavar="N",
@@ -161,10 +161,16 @@ def _table(found: "Found") -> str:
         f"search cost {found.tuned['epochs_equivalent']:.2f} epochs-equivalent."
     )
     if found.agreement:
+        checked = found.agreement
         lines.append(
-            f"On tuning cases, {found.agreement.num_trials} trials have an order that agrees by "
-            f"{found.agreement.spearman:+.2f} (Spearman), for "
-            f"{found.agreement.epochs_equivalent:.2f} epochs-equivalent more."
+            f"On tuning cases, {checked.num_trials} trials have an order that agrees by "
+            f"{checked.spearman:+.2f} (Spearman) with that on twins, for "
+            f"{checked.epochs_equivalent:.2f} epochs-equivalent more."
         )
+        if checked.among_others is not None:
+            lines.append(
+                f"A tuning case agrees with the others by {checked.among_others:+.2f}: no twin can "
+                "be expected to agree by much more."
+            )
     lines += [f"  {name} = {_text(value)}" for name, value in found.best.settings.items()]
     return "\n".join(lines)

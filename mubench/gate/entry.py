@@ -7,6 +7,7 @@ An entry is one method with one set of parameters on one task. In a folder of re
                        in `again/`, marks of records that were measured again
     <task>/golds/      the readouts of the golds that it was scored against
     <task>/originals/  the readouts of the originals that it started from
+    <task>/shadows/    the shadow models that it was audited with, if it was
 
 `mubench.record.check` holds the numbers against the readouts. This module checks the rest:
 

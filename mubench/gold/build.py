@@ -23,8 +23,8 @@ from mubench._util.workers import Executor, LocalExecutor, WorkerPolicy, report
 from mubench.task.spec import Case, Task
 from mubench.training.loop import Step
 
-from .identity import ModelRef
-from .library import GoldLibrary
+from .identity import Trained, UpdateLogRef
+from .library import MODELS, GoldLibrary
 from .loaded import LoadedTask, load_once
 from .shipped import take_shipped
 from .train import train
@@ -84,7 +84,7 @@ def retrain_seconds(executor: Executor, task: Task, device: str, at_once: int) -
 
 @dataclass(frozen=True)
 class TrainJob:
-    """An original or a gold to be trained in a worker. A job can be pickled."""
+    """What is to be trained in a worker. A job can be pickled."""
 
     task: Task
     cache: Path | str
@@ -96,6 +96,25 @@ class TrainJob:
     """The model is trained without this D_f. None: the original."""
     reports: bool = False
     """True to report (key, step) to whoever submitted the job."""
+    logs_updates: bool = False
+    """True to train the original again, for its log of updates. There is no case then."""
+    reads: tuple[tuple[tuple[str, str], ...], ...] = ()
+    """As in `MeasureJob`: the entries of the cache of which one has to be there."""
+
+    @classmethod
+    def of(
+        cls, ref: Trained, task: Task, cache: Path | str, device: str, *, reports: bool = False
+    ) -> "TrainJob":
+        """The job that makes what `ref` names; the other arguments are the job's fields."""
+        if isinstance(ref, UpdateLogRef):
+            reads = (((MODELS, ref.original.key),),)
+            return cls(task, cache, device, ref.seed, None, reports, logs_updates=True, reads=reads)
+        return cls(task, cache, device, ref.seed, ref.case, reports)
+
+    def ref(self, loaded: LoadedTask) -> Trained:
+        """What the job makes."""
+        ref = loaded.ref(self.seed, self.case)
+        return loaded.update_log_ref(ref) if self.logs_updates else ref
 
     def __call__(self) -> float:
         """Trains the model, unless another process has done so by now.
@@ -105,7 +124,7 @@ class TrainJob:
         """
         started = last = time.perf_counter()
         loaded = load_once(self.task, torch.device(self.device))
-        ref = loaded.ref(self.seed, self.case)
+        ref = self.ref(loaded)
 
         def on_step(step: Step) -> None:
             nonlocal last
@@ -120,7 +139,11 @@ class TrainJob:
 
 
 def build_missing(
-    library: GoldLibrary, cases: Sequence[Case], seeds: Collection[int] | None = None
+    library: GoldLibrary,
+    cases: Sequence[Case],
+    seeds: Collection[int] | None = None,
+    *,
+    update_logs: bool = False,
 ) -> None:
     """Trains what measuring these cases needs, and what is neither cached nor comes with the task.
 
@@ -130,33 +153,44 @@ def build_missing(
         library: where the models are kept.
         cases: that are to be measured.
         seeds: of the method's runs. None: any, so all originals are trained.
+        update_logs: True if the method asks for the log of updates.
 
     Raises:
         mubench.training.loop.Diverged: a recipe diverges.
         mubench._util.workers.WorkerLost: a process that trained was killed.
     """
-    loaded, task_id = library.loaded, library.loaded.task.id
+    task_id = library.loaded.task.id
     missing = take_shipped(library, library.missing(cases, seeds))
     total = len(library.needed(cases, seeds))
-    if not missing:
+    if missing:
+        say(
+            f"{task_id}: {total - len(missing)} of {total} models are cached; training "
+            f"{_listed(library, missing)}"
+        )
+        build(library, missing)
+    else:
         say(f"{task_id}: all {total} models are cached")
-        return
-    workers = WorkerPolicy.for_device(loaded.device.type).num_workers(len(missing))
-    labels = ", ".join(ref.label for ref in missing[:LABELS])
-    more = f" and {len(missing) - LABELS} more" if len(missing) > LABELS else ""
-    say(
-        f"{task_id}: {total - len(missing)} of {total} models are cached; training {labels}{more}, "
-        f"{workers} at once"
-    )
-    build(library, missing)
+    # The originals come first, because their trainings are done again.
+    logs = library.missing_update_logs(cases, seeds) if update_logs else []
+    if logs:
+        say(f"{task_id}: training for logs of updates: {_listed(library, logs)}")
+        build(library, logs)
 
 
-def build(library: GoldLibrary, refs: Sequence[ModelRef]) -> None:
-    """Trains models; several at once if the machine has the cores.
+def _listed(library: GoldLibrary, refs: Sequence[Trained]) -> str:
+    """What is going to be trained, as a part of a message."""
+    workers = WorkerPolicy.for_device(library.loaded.device.type).num_workers(len(refs))
+    labels = ", ".join(ref.label for ref in refs[:LABELS])
+    more = f" and {len(refs) - LABELS} more" if len(refs) > LABELS else ""
+    return f"{labels}{more}, {workers} at once"
+
+
+def build(library: GoldLibrary, refs: Sequence[Trained]) -> None:
+    """Trains models, or originals again for their logs; several at once if there are the cores.
 
     Args:
         library: where the models are kept.
-        refs: the models, those that are missing.
+        refs: what is missing. The original of a log must be cached.
 
     Raises:
         mubench.training.loop.Diverged: a recipe diverges.
@@ -195,7 +229,7 @@ def _on_bar(bar: "tqdm[Any]", label: str) -> Callable[[Step], None]:
     return on_step
 
 
-def _build_in_processes(library: GoldLibrary, refs: Sequence[ModelRef]) -> None:
+def _build_in_processes(library: GoldLibrary, refs: Sequence[Trained]) -> None:
     loaded, cache = library.loaded, library.store.root
     policy = WorkerPolicy.for_device("cpu")
     workers = policy.num_workers(len(refs))
@@ -205,9 +239,9 @@ def _build_in_processes(library: GoldLibrary, refs: Sequence[ModelRef]) -> None:
         _say_estimate(rounds * retrain_seconds(executor, loaded.task, "cpu", workers))
         with _bar(loaded, len(refs)) as bar:
             on_step = {ref.key: _on_bar(bar, ref.label) for ref in refs}
-            pending: dict[Future[float], ModelRef] = {}
+            pending: dict[Future[float], Trained] = {}
             for ref in refs:
-                job = TrainJob(loaded.task, cache, "cpu", ref.seed, ref.case, reports=True)
+                job = TrainJob.of(ref, loaded.task, cache, "cpu", reports=True)
                 pending[executor.submit(job, steps.put)] = ref
             while pending:
                 ended, _ = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)

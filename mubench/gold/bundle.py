@@ -1,7 +1,8 @@
 """Bundles: originals and readouts of some cases as one file, to be shared.
 
 A bundle has the weights of the originals, and the readouts of the golds. It also has the readouts
-of the originals, as far as they are cached, because "doing nothing" is scored in every record.
+of the originals on the cases that start from them, because "doing nothing" is scored in every
+record.
 
 Nothing in a bundle is believed. All of it is checked before anything is taken in:
 
@@ -59,6 +60,8 @@ def export_bundle(
 ) -> int:
     """Writes the weights of the originals and the readouts of some cases as one file.
 
+    Readouts of originals that only runs with other seeds than 0 start from come along if cached.
+
     Args:
         library: where the models are kept.
         cases: whose readouts.
@@ -84,6 +87,7 @@ def export_bundle(
         for ref in loaded.golds(case):
             library.readout(ref, case)  # makes the readout if only the weights are cached
             wanted.append((READOUTS, loaded.readout_key(ref, case)))
+        library.readout(loaded.original(case, seed=0), case)
         keys = (loaded.readout_key(ref, case) for ref in loaded.originals)
         wanted += [(READOUTS, key) for key in keys if store.holds(READOUTS, key)]
     buffer = io.BytesIO()

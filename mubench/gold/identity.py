@@ -9,6 +9,7 @@ from mubench.task.spec import Case, Task, spec_content
 
 FIRST_GOLD_SEED = 1  # because the first original has seed 0
 CODE_VERSION = 1  # raise it when the code would make other weights from the same identity
+UPDATE_LOG_VERSION = 2  # raise it when the code would log other updates of the same training
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,36 @@ class ModelRef:
         if self.case is None and self.seed:
             return derive_seed("original", purpose, self.seed)
         return derive_seed(purpose, self.seed)
+
+
+@dataclass(frozen=True)
+class UpdateLogRef:
+    """What the steps of an original's training that met a task's D_f have changed, logged or not.
+
+    One training logs for all cases of the task, each by itself.
+    """
+
+    original: ModelRef
+    identity: dict[str, Any]  # everything that determines the log, as JSON values
+
+    @property
+    def key(self) -> str:
+        """The log's name in the cache: the hash of the identity."""
+        return digest(self.identity)
+
+    @property
+    def seed(self) -> int:
+        """Seed of the original's training."""
+        return self.original.seed
+
+    @property
+    def label(self) -> str:
+        """What to call the training that makes the log in a line."""
+        return f"{self.original.label} with its log"
+
+
+Trained = ModelRef | UpdateLogRef
+"""What a training makes."""
 
 
 def readout_key(

@@ -7,26 +7,40 @@ change of wording never retrains, and a change of recipe always does.
 Scoring needs the readouts of golds only, and a method needs an original's weights only.
 """
 
+import errno
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mubench._util.backends.manifest import Entry
-from mubench._util.cache import Store
+from mubench._util.cache import Content, Store
 from mubench.record.readout import StoredReadout
 from mubench.task.spec import Case
 from mubench.training.loop import EpochLog
 
-from .identity import ModelRef
+from .identity import ModelRef, UpdateLogRef
 from .loaded import LoadedTask
 
 MODELS, READOUTS, CHECKPOINTS = "models", "readouts", "checkpoints"
 """Kinds of entries in the cache."""
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+"""What the system says of a cache that this user cannot write."""
+UPDATE_LOGS = "update-logs"
+"""The kind of logs of updates."""
 WEIGHTS, READOUT, STATE = "weights.safetensors", "readout.npz", "state"
 """The file in an entry of each kind."""
+
+
+def update_log_file(forget_sha256: str) -> str:
+    """The file for one D_f in an entry of a log of updates.
+
+    Args:
+        forget_sha256: identity of the D_f.
+    """
+    return f"{forget_sha256}.safetensors"
 
 
 class GoldLibrary:
@@ -98,20 +112,53 @@ class GoldLibrary:
         log: list[dict[str, Any]] = self._entry(ref).provenance["log"]
         return tuple(EpochLog(**line) for line in log)
 
+    def missing_update_logs(
+        self, cases: Sequence[Case], seeds: Collection[int] | None = None
+    ) -> list[UpdateLogRef]:
+        """The logs of updates that methods which ask for them need and that are not cached.
+
+        Args:
+            cases: that are to be measured.
+            seeds: of the method's runs. None: any, so each original has a log.
+        """
+        loaded = self.loaded
+        refs = {}
+        for case in cases:
+            starts = [loaded.original(case, seed) for seed in seeds or ()]
+            for original in loaded.originals if seeds is None else starts:
+                ref = loaded.update_log_ref(original)
+                refs[ref.key] = ref
+        return [ref for ref in refs.values() if self.update_log_entry(ref) is None]
+
+    def update_log_entry(self, ref: UpdateLogRef) -> Entry | None:
+        """The cache's entry of a log of updates, with its provenance."""
+        return self.store.read(UPDATE_LOGS, ref.key)
+
+    def update_log(self, ref: UpdateLogRef, case: Case) -> dict[str, Tensor]:
+        """The summed updates of the steps that met D_f of a case; must be cached.
+
+        Returns:
+            Name of the parameter to float32 on the device, in the parameter's shape.
+        """
+        entry = self.update_log_entry(ref)
+        assert entry, f"{ref.label} is not cached: mubench.gold.build comes first"
+        file = update_log_file(self.loaded.forget_sha256(case))
+        updates = safetensors.torch.load(entry.content(file))
+        return {name: value.to(self.loaded.device) for name, value in updates.items()}
+
     def readout(self, ref: ModelRef, case: Case) -> StoredReadout:
         """The readout of a model on a case, made from the model's weights if it is not cached.
+
+        A cache that is read-only does not keep what is made.
 
         Args:
             ref: an original, or a gold of the case.
             case: whose D_f and D_r the model is read out on.
         """
         assert ref.case in (None, case), "a gold is read out on its own case only"
-        if stored := self.cached_readout(ref, case):  # no lock, as the cache may be read-only
-            return stored
         key = self.loaded.readout_key(ref, case)
-        with self.store.lock(READOUTS, key, f"the readout of {ref.label}"):
-            if stored := self.cached_readout(ref, case):
-                return stored
+
+        def read_out() -> Content:
             stored = StoredReadout.of(self.loaded.readout(self.model(ref), case), ref.label)
             data = self.loaded.task.data
             provenance = {
@@ -122,8 +169,17 @@ class GoldLibrary:
                 "data": data.name,
                 "holdout_share": data.holdout_share,
             }
-            entry = self.store.write(READOUTS, key, {READOUT: stored.content}, provenance)
-            return StoredReadout(entry.content(READOUT), ref.label)
+            return {READOUT: stored.content}, provenance
+
+        try:
+            entry = self.store.made(READOUTS, key, read_out, f"the readout of {ref.label}")
+        except OSError as error:
+            if error.errno not in READ_ONLY:
+                raise
+            # A cache of all models is enough to measure, also where nothing can be kept.
+            files, _ = read_out()
+            return StoredReadout(files[READOUT], ref.label)
+        return StoredReadout(entry.content(READOUT), ref.label)
 
     def readouts(self, case: Case) -> list[StoredReadout]:
         """The readouts of a case's golds, in the order of `LoadedTask.golds`."""

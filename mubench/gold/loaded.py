@@ -18,11 +18,18 @@ from mubench.record.readout import Readout, compact
 from mubench.task import data
 from mubench.task.data import DataSet, Samples
 from mubench.task.spec import Case, Task
-from mubench.training import loop, networks
+from mubench.training import ensemble, loop, networks
 from mubench.training.loop import Pipeline
 from mubench.training.networks import Architecture
 
-from .identity import FIRST_GOLD_SEED, ModelRef, identity, readout_key
+from .identity import (
+    FIRST_GOLD_SEED,
+    UPDATE_LOG_VERSION,
+    ModelRef,
+    UpdateLogRef,
+    identity,
+    readout_key,
+)
 
 
 class LoadedTask:
@@ -49,7 +56,7 @@ class LoadedTask:
 
         Raises:
             UserError: the network cannot be built; or the data is not there, is broken, or has
-                too few images for a forget set.
+                too few images for a forget set or for a shard.
         """
         networks.check(task.model, channels=len(task.data.mean), image_size=task.data.image_size)
         self.task = task
@@ -68,8 +75,12 @@ class LoadedTask:
         )
         self.cases = task.cases(self.data.class_names)
         self._forget_sha256: dict[Case, str] = {}
-        for case in self.cases:
-            self.forget_indices(case)  # before hours of training
+        for case in (None, *self.cases):  # before hours of training
+            if not all(self.shard_sizes(case)):
+                left = f" without D_f of {case.id}" if case else ""
+                raise UserError(
+                    f"task {task.name}: a shard of D has no image{left}; lower model.shards"
+                )
 
     def case(self, case_id: str) -> Case:
         """A case by its id.
@@ -134,21 +145,48 @@ class LoadedTask:
         forget = self.forget_sha256(case) if case else None
         return ModelRef(seed, case, identity(self.task, self.data.fingerprint, forget, seed))
 
+    def update_log_ref(self, original: ModelRef) -> UpdateLogRef:
+        """The log of the steps of an original's training that met D_f, for each case."""
+        content = {
+            "version": UPDATE_LOG_VERSION,
+            "original": original.identity,
+            "forget": [self.forget_sha256(case) for case in self.cases],
+        }
+        return UpdateLogRef(original, content)
+
     def readout_key(self, ref: ModelRef, case: Case) -> str:
         """Key of a model's readout on a case: the model, and what the model was read out on."""
         spec = self.task.data
         forget = self.forget_sha256(case)
         return readout_key(ref.identity, spec.name, spec.holdout_share, forget)
 
+    @cached_property
+    def _shard_numbers(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """The shard of each sample of D, (N,)."""
+        if (shards := self.task.model.shards) is None:
+            return np.zeros(len(self.train), dtype=np.int64)
+        return data.shard_numbers(self.data.train.images, shards)
+
+    def shard_sizes(self, case: Case | None = None) -> list[int]:
+        """Samples of each shard of D_r, or of D if no case is given. One network has one shard."""
+        kept_N = self._shard_numbers
+        if case:
+            kept_N = np.delete(kept_N, self.forget_indices(case))
+        return [int(n) for n in np.bincount(kept_N, minlength=self.task.model.shards or 1)]
+
     def retrain_steps(self, case: Case | None = None) -> int:
         """Steps of a whole training on D_r of a case, or on D if no case is given."""
         recipe = self.task.train
-        num_samples = len(self.train) - (len(self.forget_indices(case)) if case else 0)
-        return loop.num_batches(num_samples, recipe.batch_size) * recipe.epochs
+        steps = [loop.num_batches(size, recipe.batch_size) for size in self.shard_sizes(case)]
+        return sum(steps) * recipe.epochs
 
     def time_steps(self) -> list[float]:
-        """Seconds of each of a few training steps, timed now on this device."""
-        return loop.step_seconds(self.fresh(0), self.train, self.task.train, self.pipeline)
+        """Seconds of each of a few training steps, timed now on this device.
+
+        A step of an ensemble trains one member.
+        """
+        network = ensemble.members(self.fresh(0))[0]
+        return loop.step_seconds(network, self.train, self.task.train, self.pipeline)
 
     def retrain_seconds(self, step_seconds: list[float], case: Case | None = None) -> float:
         """Seconds of a whole training, extrapolated from a few steps.

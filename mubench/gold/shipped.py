@@ -1,8 +1,9 @@
 """Bundles that come with tasks: what is in them need not be trained.
 
 A package of tasks can hold bundles beside its tasks. A bundle is looked into when a model is
-missing that it has, whatever task it is named after, because tasks share models. It is checked as
-any other bundle, and nothing that is cached gives way to it.
+missing that it has, whatever task it is named after, because tasks share models. The bundle that is
+named after the task comes first. It is checked as any other bundle, and nothing that is cached
+gives way to it.
 """
 
 import zipfile
@@ -28,13 +29,14 @@ def take_shipped(library: GoldLibrary, missing: Sequence[ModelRef]) -> list[Mode
     Returns:
         Those that no bundle has.
     """
-    wanted = {name for ref in missing for name in _names(library, ref)}
-    for package, file in shipped_files(".zip") if wanted else ():
+    own = f"{library.loaded.task.name}.zip"
+    bundles = sorted(shipped_files(".zip"), key=lambda found: found[1].name != own)
+    for package, file in bundles if missing else ():
         with resources.as_file(file) as path:
             try:
                 with zipfile.ZipFile(path) as bundle:
                     held = {tuple(name.split("/")[:2]) for name in bundle.namelist()}
-                if not held & wanted:
+                if not any(name in held for ref in missing for name in _names(library, ref)):
                     continue
                 num_models, num_readouts = import_bundle(library.store, path, replace=False)
             except (DoesNotHold, OSError, zipfile.BadZipFile) as error:
@@ -45,7 +47,8 @@ def take_shipped(library: GoldLibrary, missing: Sequence[ModelRef]) -> list[Mode
             f"{counted(num_readouts, 'readout')} come with {package} and need no training; all of "
             f"{file.name} was checked"
         )
-    return [ref for ref in missing if not library.is_ready(ref)]
+        missing = [ref for ref in missing if not library.is_ready(ref)]
+    return list(missing)
 
 
 def _names(library: GoldLibrary, ref: ModelRef) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from mubench._util.arrays import Bools, Ints, Logits
+from mubench._util.cache import Content
 from mubench._util.hashing import digest
 from mubench.record.readout import compact
 from mubench.task import data
@@ -59,13 +60,12 @@ def union_logits(library: GoldLibrary, ref: ModelRef) -> Logits | None:
     indices_U = union_indices(loaded)
     union_sha256 = data.forget_sha256(loaded.data, indices_U)
     key = digest({"model": ref.identity, "union": union_sha256})
-    if entry := store.read(UNIONS, key):  # no lock, as the cache may be read-only
+    if entry := store.read(UNIONS, key):
         return _parse(entry.content(UNION))
     if library.model_entry(ref) is None:
         return None
-    with store.lock(UNIONS, key, f"the union readout of {ref.label}"):
-        if entry := store.read(UNIONS, key):
-            return _parse(entry.content(UNION))
+
+    def read_out() -> Content:
         samples = loaded.train[torch.from_numpy(indices_U)]
         logits_UK = loop.predict(library.model(ref), samples, loaded.pipeline)
         if not bool(logits_UK.isfinite().all()):
@@ -73,8 +73,10 @@ def union_logits(library: GoldLibrary, ref: ModelRef) -> Logits | None:
         buffer = io.BytesIO()
         np.save(buffer, compact(logits_UK.cpu().numpy()))
         provenance = {"model": ref.identity, "union": union_sha256, "samples": len(indices_U)}
-        entry = store.write(UNIONS, key, {UNION: buffer.getvalue()}, provenance)
-        return _parse(entry.content(UNION))
+        return {UNION: buffer.getvalue()}, provenance
+
+    entry = store.made(UNIONS, key, read_out, f"the union readout of {ref.label}")
+    return _parse(entry.content(UNION))
 
 
 def _parse(content: bytes) -> Logits:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch.nn.modules import module as torch_module
 
-from mubench.training import loop
+from mubench.training import precision
 
 cudnn = torch.backends.cudnn
 
@@ -93,7 +93,7 @@ GLOBAL_STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
         lambda: [dict(hooks) for hooks in HOOKS_ON_ALL_MODULES],
         _set_hooks,
     ),
-    "torch's precision on a GPU": (loop.float32_precision, loop.set_float32_precision),
+    "torch's precision on a GPU": (precision.float32_precision, precision.set_float32_precision),
     "cuDNN's choice of kernels": (
         lambda: (cudnn.benchmark, cudnn.deterministic),
         _set_kernels,

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mubench.training import networks
+from mubench.training.ensemble import members
 
 from .operations import Operations, counted_operations
 
@@ -70,8 +71,13 @@ class Meter:
         """Counts the samples that pass through the model and its deep copies, until `unwatch`.
 
         A sample counts backward at every backward pass that reaches the first layer, and at every
-        one that ends before, because layers at the input are not trained.
+        one that ends before, because layers at the input are not trained. A sample that passes
+        an ensemble counts once for each member, as training passes it through one member only.
         """
+        for member in members(model):
+            self._watch(member)
+
+    def _watch(self, model: nn.Module) -> None:
         self._example = self._example or model
         seen = self.seen
 

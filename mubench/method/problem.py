@@ -19,13 +19,13 @@ from torch import Tensor, nn
 
 from mubench._util.hashing import derive_seed
 from mubench.record.schema import PART_NAME
-from mubench.task.data import Samples
+from mubench.task.data import Samples, shard_numbers
 from mubench.task.spec import DataSpec, TrainSpec
-from mubench.training import derivatives, loop, networks
+from mubench.training import derivatives, ensemble, loop, networks, precision
 from mubench.training.loop import Batch, EpochLog, Loss, Pipeline
 from mubench.training.networks import Architecture
 
-from .access import GOLD_LABELS, GOLD_PROBABILITIES, REPORTS
+from .access import GOLD_LABELS, GOLD_PROBABILITIES, REPORTS, SHARDS, UPDATE_LOG
 from .meter import Meter
 from .trainer import Trainer
 
@@ -139,9 +139,37 @@ class Problem:
 
     @property
     def training_log(self) -> tuple[EpochLog, ...]:
-        """The log of the original's training, one line per epoch."""
+        """The log of the original's training, one line per epoch.
+
+        Of an ensemble: the lines of each member, member after member.
+        """
         log: tuple[EpochLog, ...] = self._get("training_log")
         return log
+
+    @property
+    def update_log(self) -> Mapping[str, Tensor]:
+        """What the original's training steps that met D_f have changed, summed, float32.
+
+        By name of the parameter, in its shape: the sum of (weights after - weights before) over
+        the steps whose batch held at least one sample of D_f. An original that kept such a log was
+        told of D_f before its training; keeping the log is no work of the method's.
+        """
+        log: Mapping[str, Tensor] = self._get(UPDATE_LOG)
+        return log
+
+    @property
+    def shards(self) -> int:
+        """Number of shards of D, S. The original has a member for each, trained on it alone."""
+        count: int = self._get(SHARDS)
+        return count
+
+    def shard_of(self, samples: Samples) -> Tensor:
+        """The shard of each sample, int64 (N,), from 0 to S - 1. It follows from the pixels."""
+        return torch.from_numpy(shard_numbers(samples.images, self.shards)).to(self.device)
+
+    def members(self, model: nn.Module) -> list[nn.Module]:
+        """The networks of an ensemble, shard by shard: the ensemble's own, yours to train."""
+        return ensemble.members(model)
 
     @property
     def gold_labels(self) -> Tensor:
@@ -260,7 +288,7 @@ class Problem:
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context for forward passes in the recipe's precision."""
-        return loop.autocast(self.recipe.precision, self.device)
+        return precision.autocast(self.recipe.precision, self.device)
 
     def train_like_original(
         self,
@@ -272,8 +300,10 @@ class Problem:
     ) -> None:
         """Trains a model in place with the original's recipe; left in eval mode.
 
+        Each member of an ensemble is trained on the samples of its shard.
+
         Args:
-            model: to train.
+            model: to train; a member of an ensemble too.
             samples: what to train on.
             epochs: passes over the samples; the schedule is squeezed into them. None: the recipe's.
             peak: learning rate at every step, as a multiple of the recipe's.
@@ -282,7 +312,7 @@ class Problem:
         milestones = tuple(m * epochs / self.recipe.epochs for m in self.recipe.milestones)
         squeezed = {"epochs": epochs, "lr": peak * self.recipe.lr, "milestones": milestones}
         recipe = self.recipe.model_copy(update=squeezed)
-        loop.fit(model, samples, recipe, self._pipeline, seed=self._next_seed())
+        ensemble.fit(model, samples, recipe, self._pipeline, seed=self._next_seed())
 
     def fine_tune(
         self,

@@ -19,6 +19,7 @@ from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,9 +31,11 @@ from mubench._util.hashing import sha256_of
 from mubench.task.installed import installed_tasks
 from mubench.task.spec import Task
 
+from .audit.lira import Scores
+from .audit.shadows import check_audit
 from .folder import ResultsFolder, read_file, read_record, readout_beside
 from .measures import MEASURES
-from .readout import Arrays, read_arrays, same_case
+from .readout import Arrays, Readout, parse_readout, read_arrays, same_case
 from .rules import FullRecheck, TaskRules, compare_all
 from .schema import GoldReference, Metric, Record
 from .stacked import StackedReadouts, floor_values, recompute
@@ -72,6 +75,8 @@ class Checked:
     for a run that failed, and for records from before originals were scored."""
     margins_N: Floats | None
     """Margins of the true class on D_f, (N,): see `stacked.margins`. None for a run that failed."""
+    scores: Scores | None = None
+    """What the attack of the audit makes of the model. None: the record was not audited."""
 
 
 @dataclass(frozen=True)
@@ -112,11 +117,18 @@ class _Golds:
     """Metric name to what each gold scores against the others."""
     floor_means: Mapping[str, float]
     """Metric name to the mean over golds."""
+    paths: Sequence[Path]
+    """The files of the golds' readouts, in the order of records."""
 
     @property
     def num_forget(self) -> int:
         """|D_f|."""
         return int(self.models.right_RN.shape[1])
+
+    @cached_property
+    def whole(self) -> list[Readout]:
+        """The readouts with their test logits, which audits need."""
+        return [parse_readout(read_file(path), path.name) for path in self.paths]
 
 
 def read_results(
@@ -240,6 +252,7 @@ def _check_numbers(
             record = found.record
             try:
                 nothing = originals.values(record)
+                scores = check_audit(results, record, golds.whole) if record.audit else None
                 compare_all("", record.metrics, own)
                 compare_all("floor ", record.floor, golds.floor_means)
                 compare_all("nothing ", record.nothing, nothing)
@@ -253,7 +266,7 @@ def _check_numbers(
                 stated = {name: (value,) for name, value in _as_stated(record.floor).items()}
                 floor = {**golds.floor, **stated}
                 yield Checked(
-                    found.file, record, values_here, own_stderrs, floor, nothing, margins_N
+                    found.file, record, values_here, own_stderrs, floor, nothing, margins_N, scores
                 )
 
 
@@ -300,14 +313,14 @@ def _rows(columns: Mapping[str, Floats], num_rows: int) -> list[dict[str, float]
 
 def _read_golds(results: ResultsFolder, record: Record) -> _Golds:
     readouts: list[Arrays] = []
-    for gold in record.golds:
-        path = results.gold(record, gold)
+    paths = results.golds(record)
+    for gold, path in zip(record.golds, paths, strict=True):
         sample = readouts[0] if readouts else None
         readouts.append(_read_readout(path, gold.readout_sha256, sample))
     models = StackedReadouts.of(readouts)
     floor = floor_values(models)
     means = {name: float(np.mean(each)) for name, each in floor.items()}
-    return _Golds(readouts[0], models, floor, means)
+    return _Golds(readouts[0], models, floor, means, paths)
 
 
 def _read_readout(path: Path, sha256: str | None, sample: Arrays | None) -> Arrays:

@@ -5,6 +5,7 @@
     <task name>/<method>/again/                               marks: see `mubench.record.again`
     <task name>/golds/<key>.npz                               the readout of a gold
     <task name>/originals/<case>-<sha256>.npz                 the readout of an original on a case
+    <task name>/shadows/<sha256>.npz                          what golds say of all forget sets
 
 Every metric of a record follows from the record's readout and from those of the golds. What doing
 nothing scores follows from the original's readout and from those of the golds.
@@ -29,7 +30,9 @@ GOLDS = "golds"
 """Name of the folder of golds beside the folders of a task's methods."""
 ORIGINALS = "originals"
 """Name of the folder of originals beside the folders of a task's methods."""
-REFERENCES = (GOLDS, ORIGINALS)
+SHADOWS = "shadows"
+"""Name of the folder, beside the folders of a task's methods, of what records are audited with."""
+REFERENCES = (GOLDS, ORIGINALS, SHADOWS)
 """Names of the folders of what records are scored against."""
 MOST_BYTES = 1_000_000_000
 """Most bytes of a readout: a thousand times those of the largest task here."""
@@ -92,13 +95,23 @@ class ResultsFolder:
         name = f"{record.case}-{record.nothing_readout_sha256[:16]}.npz"
         return self.home(record).parent / ORIGINALS / name
 
-    def references(self, record: Record) -> list[Path]:
-        """Where the readouts lie that a record was scored against: its golds' and its original's.
+    def shadows(self, record: Record) -> Path:
+        """Where the shadow models lie that a record was audited with."""
+        assert record.audit, "the record was not audited"
+        return self.home(record).parent / SHADOWS / f"{record.audit.shadows_sha256[:16]}.npz"
 
-        A record from before originals were scored has none of its original.
+    def references(self, record: Record) -> list[Path]:
+        """Where the files lie that a record was scored against: its golds' and its original's.
+
+        A record from before originals were scored has none of its original. One that was audited
+        has shadow models, too.
         """
         has_original = record.nothing_readout_sha256 is not None
-        return [*self.golds(record), *([self.original(record)] if has_original else [])]
+        return [
+            *self.golds(record),
+            *([self.original(record)] if has_original else []),
+            *([self.shadows(record)] if record.audit else []),
+        ]
 
     def records(self) -> Iterator[Path]:
         """The JSON files that lie where records do."""

@@ -251,7 +251,24 @@ def same_case(readout: Arrays, other: Arrays) -> bool:
 
 
 def _read(content: bytes, wanted: Collection[str]) -> Arrays:
-    """The wanted arrays of an npz, each with the axes and the kind of numbers of a readout's."""
+    """The wanted arrays of a readout."""
+    arrays = read_npz(content, {name: ARRAYS[name] for name in wanted})
+    if arrays["retain"].shape != (2,):
+        raise DoesNotHold("its retain counts are not two")
+    return arrays
+
+
+def read_npz(content: bytes, wanted: Mapping[str, tuple[int, str]]) -> Arrays:
+    """Some arrays of numbers of a compressed npz, which may come from a stranger.
+
+    Args:
+        content: the npz.
+        wanted: name of each array to its number of axes and numpy's letters for its kinds of
+            numbers.
+
+    Raises:
+        DoesNotHold: an array is missing, is there twice, is another, or cannot be read.
+    """
     arrays = {}
     for name, packed in _members(content):
         if name in arrays:
@@ -259,14 +276,11 @@ def _read(content: bytes, wanted: Collection[str]) -> Arrays:
         if name in wanted:
             # Because all readouts of a case have the same labels, those are unpacked once.
             arrays[name] = (_unpack_again if name.endswith("_labels") else _unpack)(packed)
-    for name in wanted:
-        axes, kinds = ARRAYS[name]
+    for name, (axes, kinds) in wanted.items():
         if name not in arrays:
             raise DoesNotHold(f"it has no array {name}")
         if arrays[name].ndim != axes or arrays[name].dtype.kind not in kinds:
             raise DoesNotHold(f"its {name} are {arrays[name].dtype} with {arrays[name].ndim} axes")
-    if arrays["retain"].shape != (2,):
-        raise DoesNotHold("its retain counts are not two")
     return arrays
 
 

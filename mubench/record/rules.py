@@ -58,7 +58,7 @@ class TaskRules:
         if record.budget != measure.budget:
             raise DoesNotHold.mismatch("budget", record.budget, measure.budget)
         if record.status != "ok":
-            if record.metrics or record.readout_sha256:
+            if record.metrics or record.readout_sha256 or record.audit:
                 raise DoesNotHold(f"it has the status {record.status} and yet metrics")
             return
         if not record.metrics:

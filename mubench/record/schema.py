@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from mubench._util.hashing import digest
 from mubench._util.messages import one_line
-from mubench.task.spec import Sha256
+from mubench.task.spec import Sha256, Share
 
 Status = Literal["ok", "error", "diverged", "timeout"]
 
@@ -95,6 +95,30 @@ class GoldReference(_Part):
     """Seed of the gold's training."""
     readout_sha256: str
     """SHA-256 of the gold's readout as it lies beside the records."""
+
+
+class Audit(_Part):
+    """What a likelihood-ratio attack learns of a model, sample by sample: see `record.audit`.
+
+    The attack holds the model's answers on D_f against those of golds. Members are samples of D_f
+    as the model answers. Non-members are the same samples as golds answer that never saw them.
+    """
+
+    auroc: Share
+    """Area under the ROC curve on the case, as a fraction. Retraining has 0.5."""
+    tpr_at_1pct_fpr: Share
+    """Share of the members that are found, as a fraction. The threshold calls 1% of the
+    non-members of all cases members."""
+    members: Annotated[int, Ge(1)]
+    """Samples of D_f."""
+    nonmembers: Annotated[int, Ge(1)]
+    """Answers of golds on D_f that the AUROC rests on: samples times golds of the case."""
+    threshold_nonmembers: Annotated[int, Ge(1)]
+    """The same over all cases of the task, which the threshold rests on."""
+    models: Annotated[int, Ge(1)]
+    """Golds of all cases of the task: the attack's shadow models."""
+    shadows_sha256: Sha256
+    """SHA-256 of the file of the shadow models beside the records."""
 
 
 class Usage(_Part):
@@ -312,7 +336,7 @@ class Record(RecordHead):
     """The golds scored against each other; empty when the task has a single gold."""
     nothing: dict[str, Metric] = {}
     """The original that the method started from, scored as if it were a method."""
-    nothing_readout_sha256: str | None = None
+    nothing_readout_sha256: Sha256 | None = None
     """SHA-256 of that original's readout as it lies beside the records."""
     golds: tuple[GoldReference, ...] = ()
     """The golds that the metrics are against."""
@@ -324,6 +348,9 @@ class Record(RecordHead):
     """What the run took."""
     flags: tuple[str, ...] = ()
     """What a reader must know before believing the record: see `mubench.record.flags`."""
+    audit: Audit | None = None
+    """What a likelihood-ratio attack learns of the model. None: `mubench gold audit --write` has
+    not been asked, as this needs all golds of the task."""
     git_revision: str | None
     """Revision of the checkout that the harness ran from."""
     started_at: str

@@ -21,13 +21,13 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from mubench._util.errors import DoesNotHold
+from mubench._util.errors import DoesNotHold, UserError
 from mubench._util.files import write_atomic
 from mubench._util.hashing import derive_seed
 from mubench._util.messages import printable
 from mubench.gold.library import GoldLibrary
 from mubench.gold.loaded import LoadedTask
-from mubench.method.access import GOLD_LABELS, GOLD_PROBABILITIES
+from mubench.method.access import GOLD_LABELS, GOLD_PROBABILITIES, SHARDS, UPDATE_LOG
 from mubench.method.discovery import MethodInfo
 from mubench.method.global_state import restored
 from mubench.method.meter import Meter
@@ -40,7 +40,7 @@ from mubench.record.flags import Flag
 from mubench.record.folder import ResultsFolder
 from mubench.record.readout import StoredReadout
 from mubench.record.schema import Cost, GoldReference, Record, RecordHead
-from mubench.task.spec import Case
+from mubench.task.spec import Case, Task
 from mubench.training import loop
 from mubench.training.networks import contiguous_tensors
 
@@ -124,6 +124,29 @@ class Measurement:
     """True if the same code had measured the same cell before, so nothing was run."""
     trace: str = ""
     """The traceback of a method that raised."""
+
+
+def check_fits(method: MethodInfo, task: Task) -> None:
+    """Refuses a method that asks for what the original of a task cannot give.
+
+    Args:
+        method: what is to be measured.
+        task: where.
+
+    Raises:
+        UserError: the method needs shards, and the original is one network; or it needs a log of
+            updates, and the original is an ensemble.
+    """
+    if SHARDS in method.requires and task.model.shards is None:
+        raise UserError(
+            f"{method.name} needs an original that is an ensemble over shards, and that of "
+            f"{task.name} is one network; take a task whose [model] states shards"
+        )
+    if UPDATE_LOG in method.requires and task.model.shards is not None:
+        raise UserError(
+            f"{method.name} needs a log of one network's updates, and the original of {task.name} "
+            "is an ensemble over shards; take a task whose [model] states no shards"
+        )
 
 
 def measure(
@@ -328,7 +351,7 @@ class _Printed(io.StringIO):
 
 
 def method_inputs(library: GoldLibrary, cell: Cell) -> MethodInputs:
-    """All that a cell's method gets; the original must be cached."""
+    """All that a cell's method gets; the original, and the log if asked for, must be cached."""
     loaded, requires = library.loaded, cell.method.requires
     original = loaded.original(cell.case, cell.seed)
     forget, retain = loaded.split(cell.case)
@@ -337,6 +360,10 @@ def method_inputs(library: GoldLibrary, cell: Cell) -> MethodInputs:
         access["holdout"] = loaded.holdout[torch.arange(len(loaded.holdout))]
     if "training_log" in requires:
         access["training_log"] = deepcopy(library.training_log(original))
+    if UPDATE_LOG in requires:
+        access[UPDATE_LOG] = library.update_log(loaded.update_log_ref(original), cell.case)
+    if SHARDS in requires:
+        access[SHARDS] = loaded.task.model.shards
     if GOLD_LABELS in requires:
         access[GOLD_LABELS] = _gold_labels(library, cell.case)
     if GOLD_PROBABILITIES in requires:

@@ -64,8 +64,10 @@ TAKES_PART = (
     "task/spec.py",
     "training/allcnn.py",
     "training/derivatives.py",
+    "training/ensemble.py",
     "training/loop.py",
     "training/networks.py",
+    "training/precision.py",
     "training/vit.py",
 )
 """The files that take part in measuring: they are the harness's share in what a record is of.

@@ -4,7 +4,7 @@ Nothing here ends the process or leaves global state behind. Progress goes to st
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,17 @@ from mubench._util.errors import UserError
 from mubench.gold.build import build_missing
 from mubench.gold.library import GoldLibrary
 from mubench.gold.loaded import LoadedTask
-from mubench.method.discovery import is_built_in, load_method, method_of
-from mubench.method.presets import choose, configure_choice
+from mubench.method.access import UPDATE_LOG
+from mubench.method.discovery import method_of
+from mubench.method.presets import choose
 from mubench.method.problem import Method
 from mubench.record.folder import ResultsFolder
 from mubench.record.schema import Record
 from mubench.task.installed import load_task
 from mubench.task.spec import Case, Task
 
-from .cell import Cell
+from .cell import check_fits
+from .entrant import Entrant, isolation_for
 from .isolation.host import Isolation
 from .machine import pick_device
 from .several import Share, measure_all
@@ -71,38 +73,30 @@ def measure(
         so.
 
     Raises:
-        UserError: a name, a parameter or a case is wrong; the message says what to do.
+        UserError: a name, a parameter or a case is wrong, or the method is for other tasks; the
+            message says what to do.
         mubench.Diverged: the recipe of the task diverges.
     """
     folder = ResultsFolder(Path(results))
     spec = load_task(task) if isinstance(task, str) else task
-    isolation: Isolation | None = None
-    own: dict[str, Any]
-    if not isinstance(method, str):
+    walls: AbstractContextManager[Isolation | None] = nullcontext()
+    if isinstance(method, str):
+        walls = isolation_for(method, isolate, folder.root)
+    else:
         given = {"settings": settings, "preset": preset, "isolate": isolate}
         if option := next((name for name, value in given.items() if value), None):
             raise UserError(f"{option} needs a method that is given by name, not an instance")
-        own = {"method": method_of(method), "instance": method}
-    elif not is_built_in(method) if isolate is None else isolate:
-        isolation = Isolation([folder.root])
-    else:
-        found = load_method(method)
-        one = configure_choice(found, choose(preset, settings or {}))
-        own = {
-            "method": found,
-            "instance": one.instance,
-            "preset": one.preset,
-            "tuning_epochs": one.tuning_epochs,
-        }
-    with isolation or nullcontext():
-        if isolation:
-            choice = choose(preset, settings or {})
-            (described,) = isolation.describe(str(method), [choice])
-            own = {"method": described, "instance": None}
+    with walls as isolation:
+        if isinstance(method, str):
+            entrant = Entrant.named(method, choose(preset, settings or {}), isolation)
+        else:
+            entrant = Entrant(method_of(method), method)
+        check_fits(entrant.method, spec)
         library = GoldLibrary(LoadedTask(spec, pick_device(device)), Store())
         chosen = _cases(library.loaded, cases)
-        build_missing(library, chosen, seeds)
-        cells = [Cell(case=case, seed=seed, **own) for case in chosen for seed in seeds]
+        update_logs = UPDATE_LOG in entrant.method.requires
+        build_missing(library, chosen, seeds, update_logs=update_logs)
+        cells = entrant.cells(chosen, seeds)
         share = Share.of(library.loaded.device, cells, threads, workers)
         done = measure_all(library, cells, folder, share, again=again, isolation=isolation)
         records = {}

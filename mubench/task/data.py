@@ -195,6 +195,23 @@ def forget_sha256(dataset: DataSet, indices: NDArray[np.int64]) -> str:
     return hashlib.sha256(dataset.train_hashes[np.sort(indices)].tobytes()).hexdigest()
 
 
+def shard_numbers(images_NCHW: Tensor, shards: int) -> NDArray[np.int64]:
+    """The shard of each image, from 0: int64 (N,).
+
+    It follows from the pixels alone, so it stays where it is whatever else is in D, and copies of
+    an image share a shard. Sizes of shards vary by chance.
+
+    Args:
+        images_NCHW: as they lie in a data set, before augmentation.
+        shards: how many shards there are.
+    """
+    keyed = [
+        hashlib.sha256(b"shard/" + row).digest()
+        for row in content_hashes(images_NCHW.cpu().numpy())
+    ]
+    return np.array([int.from_bytes(row) % shards for row in keyed], dtype=np.int64)
+
+
 def split(samples: Samples, indices: Tensor) -> tuple[Samples, Samples]:
     """The samples at some positions, and all others; both in the order of the samples.
 

@@ -25,8 +25,7 @@ from PIL import Image, ImageOps
 from safetensors.numpy import load, save
 from tqdm import tqdm
 
-from mubench._util.backends.manifest import Entry
-from mubench._util.cache import Store, cache_root
+from mubench._util.cache import Content, Store, cache_root
 from mubench._util.errors import UserError
 from mubench._util.hashing import digest
 
@@ -125,13 +124,8 @@ def _decode_once(
     files = [[path.relative_to(root).as_posix(), h] for path, h in zip(paths, hashes, strict=True)]
     key = digest({"files": files, "image_size": image_size, "channels": channels})
     store = Store(cache_root())  # on this machine, as the images are
-    if (entry := store.read("data", key)) is not None:
-        return _images(entry)
-    # The cache is read again under the lock. So if two processes start together, the second waits
-    # and then finds the images that the first has decoded.
-    with store.lock("data", key, f"decoding {root}"):
-        if (entry := store.read("data", key)) is not None:
-            return _images(entry)
+
+    def decode() -> Content:
         images = _decode_all(root, paths, image_size, channels)
         provenance = {
             "root": str(root),
@@ -140,11 +134,9 @@ def _decode_once(
             "channels": channels,
             "pillow": PIL.__version__,
         }
-        store.write("data", key, {CACHED: save({"images": images})}, provenance)
-        return images
+        return {CACHED: save({"images": images})}, provenance
 
-
-def _images(entry: Entry) -> NDArray[np.uint8]:
+    entry = store.made("data", key, decode, f"decoding {root}")
     images: NDArray[np.uint8] = load(entry.content(CACHED))["images"]
     return images
 

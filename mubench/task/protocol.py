@@ -3,6 +3,8 @@
 Everything here follows from the spec alone, so no data is read.
 """
 
+from mubench._util.messages import counted
+
 from .architectures import WIDTHS
 from .spec import ForgetSpec, Task, TrainSpec
 
@@ -22,7 +24,11 @@ def protocol(task: Task) -> list[tuple[str, str]]:
     side = f"{data.image_size}x{data.image_size}"
     cases = task.num_cases
     golds, runs = cases * measure.golds, cases * measure.seeds
-    models = f"1 original and {golds} golds, {measure.golds} for each case"
+    originals = measure.originals
+    models = (
+        f"{counted(originals, 'original')} and {golds} golds, {measure.golds} for each case: "
+        f"{(originals + golds) * task.train.epochs} epochs of training"
+    )
     return [
         ("data", SOURCES[data.kind].format(name=data.name)),
         ("images", f"{side} pixels, {_channels(len(data.mean))}{_cut(task)}"),
@@ -32,7 +38,7 @@ def protocol(task: Task) -> list[tuple[str, str]]:
         ("recipe", _recipe(task.train)),
         ("forget", _forget(task.forget)),
         ("cases", f"{cases}: {', '.join(_cases(task.forget))}"),
-        ("models", f"{models}: {(1 + golds) * task.train.epochs} epochs of training"),
+        ("models", models),
         ("first case", f"{1 + measure.golds} models are enough for it"),
         ("an entry", f"{runs} runs, {measure.seeds} for each case"),
         ("budget", f"{_percent(measure.budget)} of retraining, both in epochs-equivalent"),
@@ -55,7 +61,8 @@ def _model(task: Task) -> str:
     model = task.model
     width = model.width or WIDTHS.get(model.name)
     options = [f"{name} {value}" for name, value in model.options.items()]
-    return ", ".join([model.name, *([f"width {width}"] if width else []), *options])
+    shards = [f"an ensemble over {model.shards} shards of D"] if model.shards else []
+    return ", ".join([model.name, *([f"width {width}"] if width else []), *options, *shards])
 
 
 def _recipe(recipe: TrainSpec) -> str:

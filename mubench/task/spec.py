@@ -89,6 +89,9 @@ class ModelSpec(_Spec):
     published width."""
     options: dict[str, bool | int | float | str] = {}
     """Keyword arguments of the architecture."""
+    shards: Annotated[int, Interval(ge=2, le=1000)] | None = None
+    """Makes the model an ensemble: so many networks, each trained on its own shard of D. None: one
+    network, trained on all of D."""
 
 
 class TrainSpec(_Spec):

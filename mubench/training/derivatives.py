@@ -18,7 +18,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mubench.task.data import Samples
 
-from .loop import Batch, Loss, Pipeline, whole_float32
+from .loop import Batch, Loss, Pipeline
+from .precision import whole_float32
 
 PER_SAMPLE_FLOATS = 2**28
 """Most numbers that the gradients of samples computed at once hold: 1 GiB."""

@@ -10,9 +10,9 @@ Shape suffixes: N samples, C channels, H and W pixels, K classes.
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,8 @@ from torch.nn import functional as F
 from mubench._util.hashing import derive_seed
 from mubench.task.data import Samples
 from mubench.task.spec import DataSpec, TrainSpec
+
+from .precision import autocast, whole_float32
 
 SCORING_BATCH = 500  # samples per forward pass; enough to keep any device busy
 GPU_TIMED_STEPS = 20  # a GPU is timed over so many steps, as it works on while it is given more
@@ -166,56 +168,6 @@ def num_batches(n: int, batch_size: int) -> int:
     """Number of batches that `batches` makes of n samples."""
     whole, rest = divmod(n, batch_size)
     return max(whole + (rest > 1), 1)
-
-
-def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """The context for a forward pass in a precision, `float32` or `bfloat16`."""
-    if precision == "bfloat16":
-        return torch.autocast(device.type, torch.bfloat16)
-    return nullcontext()
-
-
-@contextmanager
-def whole_float32(device: torch.device) -> Iterator[None]:
-    """Has a GPU compute in float32 where float32 is said.
-
-    By default, convolutions on a GPU round their inputs to ten bits (TF32). Then logits of the same
-    weights would differ between kinds of devices by a thousandth.
-    """
-    if device.type != "cuda":
-        yield
-        return
-    before = float32_precision()
-    set_float32_precision(("ieee", "ieee") if HAS_PRECISION_NAMES else (False, False))
-    try:
-        yield
-    finally:
-        set_float32_precision(before)
-
-
-HAS_PRECISION_NAMES = hasattr(torch.backends.cudnn, "conv")
-"""True for a torch that names precisions (2.9 and later). Before, there was a flag for TF32.
-
-Where the names are used, torch refuses to read the flags."""
-
-
-def float32_precision() -> tuple[Any, Any]:
-    """How a GPU computes convolutions and matrix products of float32, for this process."""
-    cudnn: Any = torch.backends.cudnn
-    matmul: Any = torch.backends.cuda.matmul
-    if HAS_PRECISION_NAMES:
-        return cudnn.conv.fp32_precision, matmul.fp32_precision
-    return cudnn.allow_tf32, matmul.allow_tf32
-
-
-def set_float32_precision(values: tuple[Any, Any]) -> None:
-    """Sets what `float32_precision` has told."""
-    cudnn: Any = torch.backends.cudnn
-    matmul: Any = torch.backends.cuda.matmul
-    if HAS_PRECISION_NAMES:
-        cudnn.conv.fp32_precision, matmul.fp32_precision = values
-    else:
-        cudnn.allow_tf32, matmul.allow_tf32 = values
 
 
 def make_optimizer(model: nn.Module, recipe: TrainSpec) -> torch.optim.Optimizer:

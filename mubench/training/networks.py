@@ -3,6 +3,7 @@
 - `resnet18` is timm's network of "Deep Residual Learning for Image Recognition" (arXiv:1512.03385).
 - `allcnn` is in mubench/training/allcnn.py, `vit` in mubench/training/vit.py.
 - Every other name is a model of timm.
+- An ensemble over shards is in mubench/training/ensemble.py; its members are of one architecture.
 
 Every network has timm's interface: `forward` is `forward_features`, then `forward_head`.
 
@@ -23,6 +24,7 @@ from mubench.task import architectures
 from mubench.task.spec import ModelSpec
 
 from .allcnn import AllCNN
+from .ensemble import Ensemble, members
 
 LARGEST_SMALL_IMAGE = 64
 """Pixels on a side. For images up to this size, a ResNet gets the stem that is usual for CIFAR."""
@@ -42,7 +44,7 @@ def build(
     - For `resnet18` only: the residual branches do not start at zero.
 
     Args:
-        spec: name, width and options of the architecture.
+        spec: name, width, options and shards of the architecture.
         num_classes: number of logits.
         channels: channels of the images.
         image_size: pixels on a side of the images.
@@ -59,8 +61,9 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model = _make(spec, num_classes, channels, image_size)
-    described: Any = model
-    described.input_shape = (channels, image_size, image_size)  # `input_layer` reads this
+    described: Any
+    for described in members(model):
+        described.input_shape = (channels, image_size, image_size)  # `input_layer` reads this
     return model
 
 
@@ -69,7 +72,7 @@ class Architecture:
     """A network but for its weights: all that a fresh one is made of."""
 
     spec: ModelSpec
-    """Name, width and options."""
+    """Name, width, options and shards."""
     num_classes: int
     """Number of logits, K."""
     channels: int
@@ -144,6 +147,7 @@ def stages(model: nn.Module) -> list[nn.Module]:
     - `resnet18` and other ResNets: stem, four stages of residual blocks, head.
     - `allcnn`: eight convolutions with their batch norms, head.
     - `vit` and other transformers: embedding, the blocks, head.
+    - An ensemble: in each place a `ModuleList` of the members' blocks.
 
     A lone layer belongs to the block before it, such as a last norm. Parameters that are of no
     layer, such as a table of positions, belong to no block.
@@ -154,6 +158,8 @@ def stages(model: nn.Module) -> list[nn.Module]:
     Returns:
         Blocks whose parameters are the network's own. Some are a `ModuleList` and cannot be called.
     """
+    if isinstance(model, Ensemble):
+        return [nn.ModuleList(blocks) for blocks in zip(*map(stages, model.members), strict=True)]
     rows = [
         list(child.children()) if name in _OPENED else [child]
         for name, child in model.named_children()
@@ -183,7 +189,7 @@ def input_layer(model: nn.Module) -> nn.Module:
     state changes, and hooks that are already on the layer are not called.
 
     Args:
-        model: a network from `build`, or a deep copy of one.
+        model: a network from `build` that is no ensemble, or a deep copy of one.
     """
 
     def stop(layer: nn.Module, _args: object) -> None:
@@ -212,6 +218,13 @@ def input_layer(model: nn.Module) -> nn.Module:
 
 
 def _make(spec: ModelSpec, num_classes: int, channels: int, image_size: int) -> nn.Module:
+    if spec.shards is None:
+        return _make_one(spec, num_classes, channels, image_size)
+    each = (_make_one(spec, num_classes, channels, image_size) for _ in range(spec.shards))
+    return Ensemble(each)
+
+
+def _make_one(spec: ModelSpec, num_classes: int, channels: int, image_size: int) -> nn.Module:
     match spec.name:
         case "allcnn":
             return AllCNN(

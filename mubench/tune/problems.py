@@ -6,12 +6,14 @@ those of other seeds, as a gold begins anew, or M_o itself where there are no ot
 to M_t than any retrained model, so against M_o alone, whatever changes little looks good.
 
 A *tuning case* is a case of the task with another draw of its forget set. Its golds are trained for
-the tuning alone.
+the tuning alone. A whole class has no other draw, so there a tuning case is another class. There is
+no twin of a whole class either, because originals know the class from other images.
 
-Both are problems of `tuning_task`, which differs from the scored task in its draw. So no gold of a
-scored case has a name here.
+Both are problems of `tuning_task`, which differs from the scored task in its draw or its classes.
+So no gold of a scored case has a name here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from mubench._util.arrays import Bools, Floats, Logits
+from mubench._util.cache import Content
 from mubench._util.errors import UserError
 from mubench._util.hashing import derive_seed, digest, sha256_of
 from mubench.gold.identity import ModelRef
@@ -109,15 +112,25 @@ class KnownProblem:
     """What making the problem cost, in epochs-equivalent."""
 
 
-def tuning_task(task: Task, golds: int, seed: int) -> Task:
+def tuning_task(task: Task, golds: int, seed: int, class_names: Sequence[str] = ()) -> Task:
     """The task with other forget sets, none of which is scored.
 
     Args:
         task: the scored task.
         golds: golds of each tuning case.
         seed: another seed draws other forget sets.
+        class_names: the classes of the data set, in label order; asked for by whole classes only.
+
+    Raises:
+        UserError: the task forgets whole classes, and scores them all.
     """
-    forget = task.forget.model_copy(update={"draw": DRAW + task.forget.draw + seed})
+    update: dict[str, object] = {"draw": DRAW + task.forget.draw + seed}
+    if task.forget.kind == "class":
+        scored = {case.class_name for case in task.cases(class_names)}
+        update = {"classes": tuple(name for name in class_names if name not in scored)}
+        if not update["classes"]:
+            raise UserError(f"{task.id} scores every class, and leaves none to tune on")
+    forget = task.forget.model_copy(update=update)
     measure = task.measure.model_copy(update={"golds": golds})
     return task.model_copy(update={"forget": forget, "measure": measure})
 
@@ -140,12 +153,12 @@ def choose_problems(
             the task.
 
     Raises:
-        UserError: tuning cases are asked for, and the task has one draw of forget sets only.
+        UserError: twins are asked for, and the task forgets whole classes.
     """
-    if kind == "case" and loaded.task.forget.kind == "class":
+    if kind == "twin" and loaded.task.forget.kind == "class":
         raise UserError(
-            f"{loaded.task.id} forgets whole classes, of which there is no other draw: tune on the "
-            "twin (--on twin)"
+            f"{loaded.task.id} forgets whole classes, and a twin forgets images of a class that "
+            "stays: tune on classes that are not scored (--on cases)"
         )
     generator = np.random.default_rng(derive_seed("tuning problems", seed))
     order = generator.permutation(len(loaded.cases))[:count].tolist()
@@ -230,7 +243,7 @@ def _twin(
     library: GoldLibrary, problem: TuningProblem, original: nn.Module, part: Samples
 ) -> tuple[nn.Module, float]:
     """M_t, from the cache or made anew, and what making it cost in epochs-equivalent."""
-    loaded, store = library.loaded, library.store
+    loaded = library.loaded
     identity = {
         "version": TWIN_VERSION,
         "original": loaded.original(problem.case, problem.seed).identity,
@@ -238,14 +251,13 @@ def _twin(
         "part": sha256_of(part.images.cpu().numpy().tobytes()),
         "seed": problem.seed,
     }
-    key = digest(identity)
-    if (entry := store.read(TWINS, key)) is None:
-        with store.lock(TWINS, key, problem.label):
-            if (entry := store.read(TWINS, key)) is None:
-                weights, log, cost = _make_twin(loaded, problem, original, part)
-                provenance = {"identity": identity, "epochs": log, "epochs_equivalent": cost}
-                content = {WEIGHTS: safetensors.torch.save(weights)}
-                entry = store.write(TWINS, key, content, provenance)
+
+    def make() -> Content:
+        weights, log, cost = _make_twin(loaded, problem, original, part)
+        provenance = {"identity": identity, "epochs": log, "epochs_equivalent": cost}
+        return {WEIGHTS: safetensors.torch.save(weights)}, provenance
+
+    entry = library.store.made(TWINS, digest(identity), make, problem.label)
     model = loaded.fresh(0)
     model.load_state_dict(safetensors.torch.load(entry.content(WEIGHTS)))
     twin = model.to(memory_format=torch.channels_last).eval()

@@ -117,6 +117,7 @@ class Search:
         *,
         seed: int = 0,
         workers: int = 1,
+        survey: bool = False,
     ):
         """Opens the file of the trials, or begins one.
 
@@ -128,6 +129,8 @@ class Search:
             num_problems: how many problems there are.
             seed: of the draws.
             workers: trials at once.
+            survey: True to draw all trials at random and to end none early, for a fair sample of
+                settings.
         """
         lib = optuna()
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -141,13 +144,16 @@ class Search:
             storage=self._storage, study_name="mubench", load_if_exists=True
         )
         self._recover()
+        # Another seed after a kill, or the same values would be drawn again.
+        seed = derive_seed("tune", seed, len(self._study.trials)) % 2**32
+        if survey:
+            self._study.sampler = lib.samplers.RandomSampler(seed=seed)
+            self._study.pruner = lib.pruners.NopPruner()
+            return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", lib.exceptions.ExperimentalWarning)
             self._study.sampler = lib.samplers.TPESampler(
-                # Another seed after a kill, or the same values would be drawn again.
-                seed=derive_seed("tune", seed, len(self._study.trials)) % 2**32,
-                n_startup_trials=RANDOM_TRIALS,
-                constant_liar=workers > 1,
+                seed=seed, n_startup_trials=RANDOM_TRIALS, constant_liar=workers > 1
             )
         self._study.pruner = lib.pruners.MedianPruner(n_startup_trials=LEAST_TRIALS)
 

@@ -18,9 +18,11 @@ from mubench.gold.build import build, build_missing
 from mubench.gold.library import GoldLibrary
 from mubench.gold.loaded import LoadedTask, load_once
 from mubench.gold.shipped import take_shipped
-from mubench.method.access import GOLD_ACCESS
-from mubench.method.discovery import MethodClass, is_built_in, load_method
+from mubench.method.access import GOLD_ACCESS, UPDATE_LOG
+from mubench.method.discovery import MethodClass, load_method
 from mubench.record.schema import dotted
+from mubench.run.cell import check_fits
+from mubench.run.entrant import is_walled
 from mubench.run.machine import device_name, harness_sha256
 from mubench.task.spec import Task
 
@@ -65,7 +67,8 @@ class Request:
     most_delta: float | None = None
     """Most that delta may be on the problems, in percentage points."""
     check: bool = False
-    """True to run the trials on tuning cases too, to see whether a twin orders them alike."""
+    """True to run the trials on tuning cases too, to see whether a twin orders them alike. They are
+    drawn at random and none ends early, as the order of the best says little of all."""
     seed: int = 0
     workers: int = 1
     """Trials at once, each in a process."""
@@ -112,13 +115,23 @@ def tune(request: Request, device: torch.device, on_end: Callable[[Outcome, floa
     method = load_method(request.reference)
     if GOLD_ACCESS & method.requires:
         raise UserError(f"{method.name} needs golds, so it cannot be tuned without them")
+    check_fits(method, request.task)
+    needs_log = UPDATE_LOG in method.requires
+    if needs_log and request.on == "twin":
+        raise UserError(
+            f"{method.name} needs a log of the original's updates, and a twin has none: tune on "
+            "other draws (--on cases)"
+        )
     space = space_of(method, request.fixed)
-    task = tuning_task(request.task, request.golds or 1, request.seed)
+    class_names: Sequence[str] = ()
+    if request.task.forget.kind == "class":  # otherwise the data need not be read twice
+        class_names = load_once(request.task, device).data.class_names
+    task = tuning_task(request.task, request.golds or 1, request.seed, class_names)
     loaded = load_once(task, device)
     library = GoldLibrary(loaded, Store())
     kind: Literal["twin", "case"] = "twin" if request.on == "twin" else "case"
     problems = choose_problems(loaded, kind, request.num_problems, request.seed, request.golds)
-    making_epochs = _make(library, problems)
+    making_epochs = _make(library, problems, update_logs=needs_log)
     key = digest(
         {
             "method": [method.name, *method.code],
@@ -130,11 +143,10 @@ def tune(request: Request, device: torch.device, on_end: Callable[[Outcome, floa
             "golds": _golds(loaded, problems),
             "most_delta": request.most_delta,
             "seed": request.seed,
+            "survey": request.check,
         }
     )
-    isolate = not is_built_in(request.reference)
-    if request.isolate is not None:
-        isolate = request.isolate
+    isolate = is_walled(request.reference, request.isolate)
 
     def runs_on(chosen: Sequence[TuningProblem]) -> Callable[[dict[str, Any], int], RunJob]:
         def run(flat: dict[str, Any], number: int) -> RunJob:
@@ -156,7 +168,7 @@ def tune(request: Request, device: torch.device, on_end: Callable[[Outcome, floa
         search = Search(
             cache_root() / "tuning" / f"{key}.sqlite", space, limits,
             runs_on(problems), len(problems),
-            seed=request.seed, workers=request.workers,
+            seed=request.seed, workers=request.workers, survey=request.check,
         )  # fmt: skip
         with closing(search), closing(_executor(request.workers, device)) as executor:
             if before := len(search.outcomes):
@@ -174,15 +186,27 @@ def tune(request: Request, device: torch.device, on_end: Callable[[Outcome, floa
         "spearman_with_cases": round(checked.spearman, 3),
         "checked_trials": checked.num_trials,
     }
+    if checked.among_others is not None:
+        tuned |= {"spearman_among_cases": round(checked.among_others, 3)}
     return replace(found, tuned=tuned, agreement=checked)
 
 
-def _make(library: GoldLibrary, problems: Sequence[TuningProblem]) -> float:
-    """Trains what the problems are made of; returns what that costs, in epochs-equivalent."""
+def _make(
+    library: GoldLibrary, problems: Sequence[TuningProblem], *, update_logs: bool = False
+) -> float:
+    """Trains what the problems are made of; returns what that costs, in epochs-equivalent.
+
+    Args:
+        library: the tuning task and its models.
+        problems: of one kind.
+        update_logs: True to make logs of updates too, of tuning cases. They are no cost of the
+            search, as an original that is made to be unlearned keeps its log.
+    """
     loaded = library.loaded
     cases, cost = [one.case for one in problems], 0.0
     if problems[0].kind == "case":
-        build_missing(library, cases, {one.seed for one in problems})
+        seeds = {one.seed for one in problems}
+        build_missing(library, cases, seeds, update_logs=update_logs)
     else:
         refs = {ref.key: ref for one in problems for ref in originals_of(loaded, one)}
         missing = [ref for ref in refs.values() if not library.is_ready(ref)]

@@ -44,6 +44,23 @@ def test_the_first_writer_wins_and_the_second_gets_what_is_there(store):
     assert store.read("models", "k").content("a") == b"alpha"
 
 
+def test_an_entry_is_made_once_and_again_after_a_failure_or_damage(on_disk):
+    def make():
+        calls.append(1)
+        if len(calls) == 1:
+            raise KeyError("lost")
+        return {"a": b"%d" % len(calls)}, {"seed": 1}
+
+    calls = []
+    with pytest.raises(KeyError):
+        on_disk.made("models", "k", make)
+    assert on_disk.made("models", "k", make).content("a") == b"2"
+    assert on_disk.made("models", "k", make).provenance == {"seed": 1}
+    assert len(calls) == 2
+    (on_disk.root / "models/k/a").write_bytes(b"damage")
+    assert on_disk.made("models", "k", make).content("a") == b"3"
+
+
 def test_an_entry_is_replaced_where_that_is_asked_for(store):
     for content in (b"one", b"two", b"three"):
         store.write("checkpoints", "k", {"a": content}, {}, replace=True)

@@ -21,7 +21,7 @@ from mubench.run.cell import Cell
 from mubench.run.isolation.host import Isolation
 from mubench.run.sweep import plan
 from mubench.run.sweep.jobs import Place
-from mubench.task.spec import load_task
+from mubench.task.installed import load_task
 from tests.helpers.clusters import small_cluster
 
 NUM_CELLS, TURN = 40, 10

@@ -1,14 +1,17 @@
 """Tests over cases, by hand, by enumeration and by simulation."""
 
-from itertools import product
+from itertools import permutations, product
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from mubench.board.hypotheses import (
     equivalence_p,
+    false_discovery,
     holm,
     least_difference,
+    order_p,
     ratio_of_means,
     sign_flip_p,
 )
@@ -36,6 +39,11 @@ def test_sign_flip_of_five_gains_is_one_in_32():
 def test_no_difference_at_all_shows_nothing():
     assert sign_flip_p(np.zeros((6, 1)), "greater") == [1]
     assert sign_flip_p(np.zeros((6, 0)), "greater") == []
+
+
+def test_false_discovery_by_hand():
+    assert false_discovery([0.04, 0.01, 0.02, 0.9]) == pytest.approx([0.16 / 3, 0.04, 0.04, 0.9])
+    assert false_discovery([]) == []
 
 
 def test_holm_by_hand():
@@ -80,3 +88,21 @@ def test_the_least_difference_is_found_four_times_in_five():
     x_CR = rng.normal(least, 2.0, (10, 4000))
     found = stats.ttest_1samp(x_CR, 0).pvalue < 0.05
     assert found.mean() == pytest.approx(0.8, abs=0.02)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5])
+def test_p_is_the_share_of_orders_that_agree_or_disagree_as_far(count):
+    first = np.arange(count, dtype=float)
+    taus = [stats.kendalltau(first, order).statistic for order in permutations(range(count))]
+    for order in permutations(range(count)):
+        seen = stats.kendalltau(first, order).statistic
+        share = np.mean(np.abs(taus) >= abs(seen) - 1e-9)
+        assert order_p(first, np.array(order, dtype=float)) == pytest.approx(share)
+
+
+def test_p_is_that_of_the_exact_distribution_where_orders_are_drawn():
+    rng = np.random.default_rng(1)
+    first, second = np.arange(10.0), np.arange(10) + rng.normal(0, 6, 10)
+    exact = stats.kendalltau(first, second, method="exact").pvalue
+    assert 0.01 < exact < 0.2
+    assert order_p(first, second) == pytest.approx(exact, abs=0.01)

@@ -72,6 +72,13 @@ def test_sheet(installed):
     assert rows["verified"] == "by its author: test_step"
 
 
+def test_what_was_seen_here_stands_last_if_there_is_any(installed):
+    file = installed()
+    plain = sheet(read_ledger(file))
+    file.write_text('seen = ["Half of it", """does |\n  nothing."""]\n' + LEDGER)
+    assert sheet(read_ledger(file)) == [*plain, ("seen here", "Half of it does | nothing.")]
+
+
 def test_what_a_ledger_leaves_out_is_said_to_be_left_out(installed):
     short = 'paper = "P"\naccess = ["forget"]\n[verified]\nby = "me"\ntests = ["t.py::test"]\n'
     ledger = read_ledger(installed(short))
@@ -79,6 +86,12 @@ def test_what_a_ledger_leaves_out_is_said_to_be_left_out(installed):
     assert rows["official code"] == rows["made for forgetting"] == "not stated"
     assert rows["claims"] == rows["broken in that code"] == "none recorded"
     assert not ledger.is_off_design("subset")
+
+
+def test_where_no_claim_was_found_it_is_told_what_was_read(installed):
+    start, _, rest = LEDGER.partition("[[claims]]")
+    none = 'claims_sought = "the abstract"\n' + start + rest[rest.index("[[broken]]") :]
+    assert dict(sheet(read_ledger(installed(none))))["claims"] == "none found in the abstract"
 
 
 def test_off_design(installed):

@@ -43,10 +43,32 @@ def test_a_claim_stands_beside_what_was_measured(lab, ledger):
     (board,) = boards(lab)
     delta = board.entries[0].intervals["delta"].mean
     text = render_method(METHOD, ledger, [board], "README.md")
-    (row,) = [line for line in text.splitlines() if line.startswith("| mean delta 1.5")]
+    (row,) = [line for line in text.splitlines() if line.startswith("| mean delta")]
     assert f"gentle {delta:.1f}" in row
+    page = render([board], [], "results", pages={"gentle": MethodPage("methods/g.md", ledger)})
+    headings, _, row = [line.split("|") for line in page.splitlines() if line.startswith("|")][:3]
+    claimed = [heading.strip() for heading in headings].index("δ claimed")
+    assert row[claimed].strip() == "1.5"
+    assert "δ claimed" not in render([board], [], "results")
+
+
+def test_a_claim_without_a_near_task_stands_alone(lab, ledger):
+    lab.add_entry("gentle", accuracy=0.72)
+    (claim,) = ledger.claims
+    far = ledger.model_copy(update={"claims": (claim.model_copy(update={"task": None}),)})
+    text = render_method(METHOD, far, boards(lab), "README.md")
+    (row,) = [line for line in text.splitlines() if line.startswith("| mean delta")]
+    assert row.rstrip(" |").endswith("made data")
+    page = render(boards(lab), [], "results", pages={"gentle": MethodPage("methods/g.md", far)})
+    assert "δ claimed" not in page
+
+
+def test_no_claim_has_no_table(lab, ledger):
+    lab.add_entry("gentle", accuracy=0.72)
     without = ledger.model_copy(update={"claims": ()})
-    assert "claimed" not in render_method(METHOD, without, [board], "README.md")
+    text = render_method(METHOD, without, boards(lab), "README.md")
+    assert "claimed" not in text
+    assert "- **claims**: none recorded" in text
 
 
 def test_off_design_is_marked_here_and_on_the_page_of_all_tasks(lab, ledger):
@@ -60,6 +82,23 @@ def test_off_design_is_marked_here_and_on_the_page_of_all_tasks(lab, ledger):
         (row,) = [line for line in page.splitlines() if "[gentle](methods/g.md)" in line]
         assert row.rstrip(" |").endswith("off-design") is is_marked
     assert "off-design" not in render(board, [], "results")
+
+
+def test_a_method_without_a_row_is_listed_with_what_was_seen_of_it(lab, ledger):
+    lab.add_entry("gentle", accuracy=0.72)
+    dear = ledger.model_copy(update={"seen": ("It costs |", "twice as much.")})
+    pages = {
+        name: MethodPage(f"methods/{name}.md", one)
+        for name, one in (("gentle", dear), ("late", ledger), ("dear", dear))
+    }
+    _, rows = render(boards(lab), [], "results", pages=pages).split("## Methods without a row")
+    rows = [line.split(" | ")[0] for line in rows.splitlines() if line.startswith("| [")]
+    assert rows == ["| [dear](methods/dear.md)", "| [late](methods/late.md)"]
+    page = render(boards(lab), [], "results", pages=pages)
+    assert "It costs \\| twice as much." in page
+    assert "| not measured yet" in page
+    few = {"gentle": pages["gentle"]}
+    assert "without a row" not in render(boards(lab), [], "results", pages=few)
 
 
 def test_no_records(ledger):

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from mubench.board.page import COLUMNS, EXCERPT_COLUMNS, excerpt, frame, render
+from mubench.board.plots.draw import draw
 from mubench.board.plots.style import planned
 from mubench.record.flags import Flag
 from mubench.record.folder import read_record
 from mubench.record.measures import MEASURES, Place, shown_in
 from tests.helpers.boards import boards
-from tests.helpers.lab import Lab, make_task
+from tests.helpers.lab import Lab, make_task, whole_classes
 
 
 def test_page_links_the_planned_plots(lab):
@@ -60,6 +61,33 @@ def test_sizes_of_one_class(tmp_path):
     assert "](board/plots/made-scaling.png)" in short
 
 
+def test_whole_classes_have_no_sizes_and_a_table_in_the_excerpt(tmp_path):
+    lab = Lab(tmp_path / "results", whole_classes())
+    for case in lab.cases:
+        lab.golds(case, accuracy=0.02)
+    lab.add_entry("m", accuracy=0.5)
+    (board,) = boards(lab)
+    page = render([board], [], "results")
+    assert "over |D_f|" not in page
+    assert "golds are wrong on most of D_f (by the share in brackets)" in page
+    short = excerpt("<!-- board -->\n<!-- end of board -->\n", [board], "board/README.md")
+    assert "| method" in short
+    assert "](board/plots/made-cost.png)" in short
+    assert 0 < board.entries[0].judgement.gap_closed.value < 1
+    assert draw([board], tmp_path / "plots")
+
+
+@pytest.mark.parametrize(("count", "is_told"), [(3, True), (4, True), (5, False)])
+def test_too_few_cases_for_any_test_are_told(tmp_path, count, is_told):
+    lab = Lab(tmp_path / "results", make_task(classes=tuple("abcde"[:count])))
+    lab.add_entry("m", accuracy=0.72)
+    (board,) = boards(lab)
+    page = render([board], [], "results")
+    assert (f"Of {count} cases no test can show anything" in page) is is_told
+    assert (board.entries[0].rank is None) is is_told
+    assert (", as so few cases can show nothing." in page) is is_told
+
+
 def test_frame_has_numbers_for_programs(lab):
     lab.add_entry("m", accuracy=0.9)
     table = frame(boards(lab)).set_index("method")
@@ -71,7 +99,8 @@ def test_frame_has_numbers_for_programs(lab):
 def test_columns_follow_from_the_measures(lab):
     names = [column.name for column in COLUMNS]
     first, *others = (measure.name for measure in shown_in(Place.PAGE))
-    assert names[:-4] == ["rank", "method", "verdict", first, "gap_closed", "group", *others]
+    start = ["rank", "method", "verdict", first, "claimed", "gap_closed", "group"]
+    assert names[:-4] == [*start, *others]
     assert names[-4:] == ["access", "cases", "again", "note"]
     assert [column.name for column in EXCERPT_COLUMNS] == [
         name for name in names

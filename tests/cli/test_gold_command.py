@@ -1,9 +1,13 @@
 """`mubench gold`: list, verify, export and import."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from mubench.cli.loading import load
+from mubench.gold.library import READOUT, READOUTS
 from mubench.gold.train import train
+from mubench.record.check import read_results
+from mubench.record.readout import parse_readout, readout_bytes
 from tests.helpers.commands import RUN, call
 from tests.helpers.tiny import TINY
 
@@ -53,11 +57,42 @@ def test_gold_audit_attacks_originals_and_records(tmp_path, monkeypatch):
     assert rows["golds"][-2:] == ["0.500", "1.0"]
     assert rows["original"] == rows["originals"], "a record's readout gives what the cache gives"
     assert "points; by 50 or more on" in result.output
+    assert not any("shadows" in str(path) for path in Path("results").rglob("*")), "nothing asked"
     header, *samples = Path("samples.csv").read_text().splitlines()
     assert header == "case,sample,memorisation"
     assert [line.rpartition(",")[0] for line in samples] == [
         f"{case},{sample}" for case in ("a-20", "b-20") for sample in range(20)
     ]
+
+    before = read_results("results", [library.loaded.task])
+    written = call("gold", "audit", "--task", "audited.toml", "--results", "results", "--write")
+    assert "2 records in results are audited" in written.stderr
+    read = read_results("results", [library.loaded.task], thorough=True)
+    assert read.rejected == ()
+    for one, earlier in zip(read.checked, before.checked, strict=True):
+        assert one.record.model_copy(update={"audit": None}) == earlier.record
+    mean = sum(one.record.audit.auroc for one in read.checked) / len(read.checked)
+    assert f"{mean:.3f}" == rows["original"][0], "records say what the table says"
+    elsewhere(library, library.loaded.golds(library.loaded.cases[0])[0])
+    refused = call("gold", "audit", "--task", "audited.toml", "--results", "results", "--write")
+    assert refused.exit_code == 2
+    assert "a-20-seed0" in refused.stderr
+    assert "golds that were trained elsewhere" in refused.stderr
+
+
+def elsewhere(library, ref):
+    """Puts another readout into the place of a gold's, as of a gold that was imported."""
+    key = library.loaded.readout_key(ref, ref.case)
+    entry = library.store.read(READOUTS, key)
+    other = replace(parse_readout(entry.content(READOUT), "a readout"), retain_correct=0)
+    files = {READOUT: readout_bytes(other)}
+    library.store.write(READOUTS, key, files, entry.provenance, replace=True)
+
+
+def test_writing_audits_needs_a_folder_of_records(folder):
+    result = call("gold", "audit", "--task", "tiny.toml", "--write")
+    assert result.exit_code == 2
+    assert "--results" in result.stderr
 
 
 def test_gold_audit_says_what_it_needs(folder):

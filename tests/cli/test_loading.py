@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mubench._util.workers import WorkerLost
+from mubench.cli import loading
 from mubench.gold import build
 from tests.helpers.commands import RUN, call
 from tests.helpers.tiny import TINY
@@ -39,3 +40,11 @@ def test_what_is_missing_is_told_before_it_is_trained(folder, tmp_path, monkeypa
     assert "0 of 3 models are cached; training original 0, gold 1 of b-6, gold 2 of b-6" in plan
     assert "about" in estimate
     assert any("trained original 0" in line for line in others)
+
+
+def test_logs_of_updates_are_asked_for_where_a_method_declares_them(library, monkeypatch):
+    asked = []
+    monkeypatch.setattr(build, "build_missing", lambda *_, update_logs: asked.append(update_logs))
+    for requires in ((), ("retain", "shards"), ("retain", "update_log")):
+        loading.build_missing(library, library.loaded.cases[:1], [0], requires)
+    assert asked == [False, False, True]

@@ -89,7 +89,7 @@ def test_show_tells_the_ledger():
     for words in ("arXiv:2302.09880", "meghdadk/SCRUB at 98ffb11", "made for forgetting"):
         assert words in result.stdout
     lines = result.stdout.partition("ledger")[2].partition("parameter ")[0].splitlines()
-    assert len(lines) <= 16
+    assert len(lines) <= 22  # of which five claims take ten
 
 
 def test_show_names_a_broken_ledger(tmp_path, monkeypatch):

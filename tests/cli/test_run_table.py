@@ -54,7 +54,7 @@ def test_the_short_table_fits_into_80_columns(records):
 def test_the_sentence_tells_what_is_shown(tmp_path):
     lab = Lab(tmp_path, make_task(classes=tuple("abcdefgh")))
     records = [read_record(path) for path in lab.add_entry("m", accuracy=0.8)]
-    one, few, all_ = (table_text(records[:count]).split("\n\n")[1] for count in (1, 2, 8))
+    one, few, all_ = (table_text(records[:count]).split("\n\n")[1] for count in (1, 4, 8))
     assert re.match(r"m closes 0\.\d\d of the gap on a-50; doing nothing closes 0, another", one)
     assert " ".join(few.split()).endswith("So few cases show nothing of others.")
     assert re.match(r"m closes 0\.\d\d \(0\.\d\d to \d\.\d\d\) of the gap on 8 cases;", all_)

@@ -17,7 +17,7 @@ from mubench.record.folder import ResultsFolder, read_record
 from mubench.run.cell import Cell, measure
 from tests.helpers.methods import bad
 from tests.helpers.stores import copy_of
-from tests.helpers.sweeps import finish, no_process_of, start, succeed
+from tests.helpers.sweeps import finish, outliving, start, succeed
 from tests.helpers.tiny import TINY
 
 GRID = """
@@ -50,7 +50,7 @@ class Swept:
     cache: Path
     kept: dict[str, str]  # records that were there when it was killed
     all: dict[str, str]
-    ends: bool  # whether all its processes were gone soon after it was killed
+    outliving: dict[int, str]  # its processes that were still there a while after it was killed
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +65,10 @@ def swept(library, tmp_path_factory) -> Swept:
             time.sleep(0.02)
         process.kill()
         process.communicate()
-    ends = no_process_of(token)
+    left = outliving(process, token)
     kept = started_at(results)
     succeed(folder, cache)
-    return Swept(folder, cache, kept, started_at(results), ends)
+    return Swept(folder, cache, kept, started_at(results), left)
 
 
 @pytest.mark.slow
@@ -83,7 +83,7 @@ def test_a_sweep_leaves_a_record_of_each_cell(swept):
 
 @pytest.mark.slow
 def test_a_killed_sweep_goes_on_where_it_was(swept):
-    assert swept.ends
+    assert not swept.outliving
     assert swept.kept
     assert swept.kept.items() <= swept.all.items()
 

@@ -12,15 +12,18 @@ from mubench.task.installed import installed_tasks
 from tests.helpers.places import ROOT
 
 RESULTS = ROOT / "leaderboard" / "results"
-COMMAND = r"`mubench (leaderboard --results leaderboard/results [^`]+)`"
-"""As developers type it."""
+AUDITED = ROOT / "leaderboard" / "audit" / "results"
+COMMAND = r"`mubench (leaderboard --results {} [^`]+)`"
+"""As developers type it, for a folder of records."""
 
 pytestmark = pytest.mark.skipif(not RESULTS.is_dir(), reason="runs from an installed wheel")
 
 
-def test_page_excerpt_and_plots_are_up_to_date(monkeypatch):
+@pytest.mark.parametrize("results", [RESULTS, AUDITED], ids=["board", "audit"])
+def test_page_excerpt_and_plots_are_up_to_date(monkeypatch, results):
     monkeypatch.chdir(ROOT)
-    command = shlex.split(re.search(COMMAND, (ROOT / "CONTRIBUTING.md").read_text())[1])
+    pattern = COMMAND.format(results.relative_to(ROOT))
+    command = shlex.split(re.search(pattern, (ROOT / "CONTRIBUTING.md").read_text())[1])
     result = CliRunner().invoke(main, [*command, "--check"])
     assert result.exit_code == 0, result.stderr
 
@@ -35,7 +38,8 @@ def test_the_page_beside_a_paper_is_up_to_date(monkeypatch):
 
 
 @pytest.mark.slow
-def test_every_number_follows_from_its_readout():
-    read = read_results(RESULTS, installed_tasks(), thorough=True)
+@pytest.mark.parametrize("results", [RESULTS, AUDITED], ids=["board", "audit"])
+def test_every_number_follows_from_its_readout(results):
+    read = read_results(results, installed_tasks(), thorough=True)
     assert not read.rejected
     assert read.checked

@@ -40,14 +40,21 @@ def distances(path, record):
 
 @pytest.fixture(scope="module")
 def cases():
-    """(method, preset) to a row per case: margin distance of the run, of nothing, of the floor."""
+    """(method, preset) to a row per case: margin distance of the run, of nothing, of the floor.
+
+    Each is the mean over the seeds of the case.
+    """
     rows = {}
     for path in sorted(TASK.glob("*/*.json")):
         record = json.loads(path.read_text())
         if record["status"] == "ok" and not record["control"]:
-            key = record["method"], record["preset"]
-            rows.setdefault(key, []).append(distances(path, record))
-    return {key: np.array(own) for key, own in rows.items() if len(own) == 10}
+            seeds = rows.setdefault((record["method"], record["preset"]), {})
+            seeds.setdefault(record["case"], []).append(distances(path, record))
+    return {
+        key: np.array([np.mean(own, axis=0) for own in seeds.values()])
+        for key, seeds in rows.items()
+        if len(seeds) == 10
+    }
 
 
 def printed(column):
@@ -84,9 +91,11 @@ def test_p_of_being_better_than_nothing(cases):
     signs = np.array(list(product([1, -1], repeat=10)))
     raw = {}
     for key, rows in cases.items():
-        gained = rows[:, 1] - rows[:, 0]
+        relevant = 0.05 * np.maximum(rows[:, 1] - rows[:, 2], 0)
+        gained = rows[:, 1] - rows[:, 0] - relevant
         raw[key] = np.mean(signs @ gained >= gained.sum() - 1e-9)
-    largest = 0.0
-    for place, key in enumerate(sorted(raw, key=raw.get)):  # Holm's step-down
-        largest = max(largest, min(1.0, (len(raw) - place) * raw[key]))
-        assert float(page[name(key)]) == pytest.approx(largest, abs=0.00051), key
+    least = 1.0
+    ordered = sorted(raw, key=raw.get)
+    for place, key in reversed(list(enumerate(ordered, 1))):  # Benjamini and Hochberg's step-up
+        least = min(least, raw[key] * len(raw) / place)
+        assert float(page[name(key)]) == pytest.approx(least, abs=0.00051), key

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mubench.cli.main import main
+from tests.helpers.commands import parsed
 from tests.helpers.packages import succeed
 from tests.helpers.places import ROOT
 
@@ -39,8 +39,7 @@ def test_a_task_of_an_array_measures_its_part(stub, tmp_path):
     found = stub("3", "grid.toml", "16", MUBENCH_CACHE="/shared", RESULTS="found")
     assert found == ["/shared", *["sweep", "grid.toml", "--shard", "3/16", "--out", "found"]]
     (tmp_path / "grid.toml").touch()
-    command = main.commands["sweep"]
-    context = command.make_context("sweep", [str(tmp_path / "grid.toml"), *found[3:]])
+    context = parsed(["sweep", str(tmp_path / "grid.toml"), *found[3:]])
     assert context.params["shard"] == (3, 16)
 
 
@@ -53,7 +52,7 @@ def test_a_script_without_the_count_of_parts_stops(stub):
 def test_every_command_of_the_page_is_well_formed(words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("grid.toml").touch()
-    main.commands[words[0]].make_context(words[0], words[1:])
+    parsed(words)
 
 
 def test_the_page_has_commands():

@@ -6,8 +6,8 @@ import tomllib
 
 import pytest
 
-from mubench.cli.main import main
 from mubench.method.discovery import available_methods
+from tests.helpers.commands import parsed
 from tests.helpers.packages import succeed
 from tests.helpers.places import ROOT
 from tests.helpers.workflows import commands
@@ -29,10 +29,9 @@ def test_merged_entries_are_measured_again_by_the_name_of_the_merge():
     if not workflow.is_file():
         pytest.skip("runs from an installed wheel")
     *_, last = commands(workflow)
-    program, name, *arguments = shlex.split(last)
+    program, *words = shlex.split(last)
     assert program == "mubench"
-    command = main.get_command(None, name)
-    given = command.make_context(name, arguments, resilient_parsing=True).params
+    given = parsed(words, resilient_parsing=True).params
     assert given["chosen_by"] == "$GITHUB_SHA"
     assert given["count"] == 2
     assert given["write"]

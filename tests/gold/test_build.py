@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from mubench.gold import build as building
-from mubench.gold.build import TrainJob, build, retrain_seconds
+from mubench.gold.build import TrainJob, build, build_missing, retrain_seconds
 from mubench.gold.library import GoldLibrary
 from mubench.gold.loaded import LoadedTask
 from mubench.training import loop
+from tests.helpers.stores import copy_of
 
 
 def test_diverging_recipes_are_one_error(tiny_task, empty):
@@ -35,6 +36,37 @@ def test_a_job_can_be_pickled_and_trains_what_is_not_there(library, empty):
     assert own.is_ready(ref)
     weights = [lib.model_entry(ref).content("weights.safetensors") for lib in (own, library)]
     assert weights[0] == weights[1]
+
+
+def test_a_job_of_a_log_can_be_pickled_and_makes_it(library, tmp_path):
+    own = copy_of(library, tmp_path / "copy")
+    loaded = own.loaded
+    ref = loaded.update_log_ref(loaded.originals[0])
+    job = TrainJob.of(ref, loaded.task, own.store.root, "cpu")
+    there = pickle.loads(pickle.dumps(job))
+    assert there == job
+    with loop.threads(1):
+        there()
+    assert "b-12" in own.update_log_entry(ref).provenance["steps"]
+    assert (
+        own.update_log(ref, loaded.cases[1]).keys()
+        == dict(loaded.fresh(0).named_parameters()).keys()
+    )
+
+
+def test_logs_are_made_after_the_originals_and_only_where_they_are_asked_for(
+    library, empty, monkeypatch, capsys
+):
+    built = []
+    monkeypatch.setattr(building, "build", lambda _, refs: built.append([x.label for x in refs]))
+    own, cases = GoldLibrary(library.loaded, empty), library.loaded.cases[:1]
+    build_missing(own, cases, [0, 1])
+    models = ["original 0", "gold 1 of b-6", "gold 2 of b-6"]
+    assert built == [models]
+    build_missing(own, cases, [0, 1], update_logs=True)
+    assert built[1:] == [models, ["original 0 with its log"]]
+    said = capsys.readouterr().err
+    assert said.count("for logs of updates: original 0 with its log, 1 at once") == 1
 
 
 class Inline:

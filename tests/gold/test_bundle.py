@@ -24,12 +24,15 @@ def test_a_bundle_is_enough_to_score_with(library, empty, tmp_path):
     path = tmp_path / "golds.zip"
     size = export_bundle(library, tiny.cases[:1], path)
     assert size == path.stat().st_size
-    assert import_bundle(empty, path) == (1, 2)
+    assert import_bundle(empty, path) == (1, 3)
     imported = GoldLibrary(tiny, empty)
     assert imported.missing(tiny.cases[:1]) == []
     ref = tiny.golds(tiny.cases[0])[0]
     assert not empty.holds("models", ref.key)
-    assert imported.readout(ref, ref.case).content == library.readout(ref, ref.case).content
+    for start in (ref, tiny.original(tiny.cases[0], seed=0)):
+        taken = imported.cached_readout(start, tiny.cases[0])
+        assert taken
+        assert taken.content == library.readout(start, tiny.cases[0]).content
 
 
 def test_a_bundle_of_what_is_not_cached_is_refused(library, tmp_path):

@@ -6,7 +6,10 @@ import torch
 
 from mubench._util.errors import UserError
 from mubench.gold import loaded
-from mubench.gold.loaded import load_once
+from mubench.gold.loaded import LoadedTask, load_once
+from mubench.task.data import shard_numbers
+from mubench.task.spec import parse_task
+from tests.helpers.tiny import SHARDED
 
 
 def test_the_readout_is_what_the_weights_say(library):
@@ -66,3 +69,24 @@ def test_a_worker_lets_go_of_a_task_before_it_loads_the_next(tiny_task, monkeypa
     assert load_once(tiny_task, torch.device("cpu")) is first
     assert load_once(other, torch.device("cpu")).task is other
     assert held == [None, None]
+
+
+def test_steps_of_an_ensemble_are_those_of_its_members(tiny, sharded):
+    number_N = shard_numbers(tiny.train.images, 3)
+    assert sharded.shard_sizes() == np.bincount(number_N).tolist()
+    case = sharded.cases[0]
+    number_M = number_N[np.setdiff1d(np.arange(240), sharded.forget_indices(case))]
+    sizes = np.bincount(number_M).tolist()
+    assert sharded.shard_sizes(case) == sizes
+    assert all(66 <= size <= 97 for size in sizes)  # three batches of 32, none of one sample
+    assert sharded.retrain_steps(case) == 27  # of three members in three epochs
+    assert (tiny.shard_sizes(), tiny.shard_sizes(case)) == ([240], [234])
+
+
+def test_a_shard_without_an_image_is_refused_before_anything_is_trained():
+    text = SHARDED.replace("shards = 3", "shards = 900")
+    with pytest.raises(UserError, match=r"a shard of D has no image; lower model\.shards"):
+        LoadedTask(parse_task(text, "sharded.toml"), torch.device("cpu"))
+    text = SHARDED.replace("shards = 3", "shards = 50").replace("sizes = [6, 12]", "sizes = [50]")
+    with pytest.raises(UserError, match="no image without D_f of b-50"):
+        LoadedTask(parse_task(text, "sharded.toml"), torch.device("cpu"))

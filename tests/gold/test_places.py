@@ -14,12 +14,12 @@ import pytest
 
 from mubench._util.cache import Store
 from mubench.gold.bundle import export_bundle, import_bundle
-from mubench.gold.library import GoldLibrary
+from mubench.gold.library import READOUTS, GoldLibrary
 from mubench.gold.train import train
 from mubench.training import loop
 from tests.helpers.methods import PLUGIN
 from tests.helpers.object_stores import s3_environment
-from tests.helpers.stores import copy_of
+from tests.helpers.stores import copy_of, keys
 from tests.helpers.tiny import TINY
 
 RUN = (sys.executable, "-m", "mubench", "run", "--method", "./mine.py:MyMethod",
@@ -66,8 +66,10 @@ def elsewhere():
 def test_a_complete_cache_that_is_read_only_serves_without_a_home(
     library, folder, elsewhere, option
 ):
-    """The results lie on another file system."""
-    copy_of(library, folder / "cache")
+    """The results lie on another file system, and the original was not read out before."""
+    own = copy_of(library, folder / "cache")
+    for key in keys(own.store, READOUTS):
+        own.store.remove(READOUTS, key)
     script = "mount --bind cache cache && mount -o remount,ro,bind cache || exit 9; "
     script += '! touch cache/x 2> errors || exit 8; exec "$@"'
     done = run(script, *RUN, *option, "--out", str(elsewhere), cwd=folder,

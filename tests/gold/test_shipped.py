@@ -1,13 +1,14 @@
 """Bundles that come with tasks: what is in them is not trained, and nothing cached gives way."""
 
-import re
 import sys
 
 import pytest
 
 from mubench._util.cache import Store
+from mubench._util.hashing import digest
 from mubench.gold.build import build_missing
 from mubench.gold.bundle import export_bundle
+from mubench.gold.identity import identity
 from mubench.gold.library import MODELS, READOUTS, GoldLibrary
 from mubench.gold.shipped import take_shipped
 from mubench.task.installed import load_task
@@ -40,10 +41,17 @@ def test_what_comes_along_is_not_trained(library, empty, bundle, ship, capsys):
     ship({"others.zip": bundle})  # a task that shares models can have brought them
     build_missing(empty, library.loaded.cases[:1])
     said = capsys.readouterr().err
-    # The readout of the original is in it if another test has made one.
-    assert re.search("1 original and [23] readouts come with shipping_tasks and need no", said)
+    assert "1 original and 3 readouts come with shipping_tasks and need no training" in said
     assert "all 3 models are cached" in said
     assert not empty.missing(library.loaded.cases[:1])
+
+
+def test_the_bundle_of_the_task_is_enough(library, empty, bundle, ship, capsys):
+    ship({"others.zip": bundle, "tiny.zip": bundle})
+    build_missing(empty, library.loaded.cases[:1])
+    said = capsys.readouterr().err
+    assert "all of tiny.zip was checked" in said
+    assert "others.zip" not in said
 
 
 def test_what_is_cached_does_not_give_way(library, bundle, ship, tmp_path, capsys):
@@ -84,9 +92,27 @@ def test_the_bundles_of_this_package_hold_all_that_their_tasks_need(name, tmp_pa
     from mubench._util.files import HARNESS
 
     task = load_task(name)
-    held = set()
+    held = {}
     for file in (HARNESS.parent / "tasks").glob("*.zip"):
         with ZipFile(file) as bundle:
-            held |= {tuple(name.split("/")[:2]) for name in bundle.namelist()}
-    assert sum(kind == MODELS for kind, _ in held) == task.measure.originals == 3
-    assert sum(kind == READOUTS for kind, _ in held) >= task.num_cases * task.measure.golds
+            held[file.stem] = {tuple(name.split("/")[:2]) for name in bundle.namelist()}
+    models = {key for keys in held.values() for kind, key in keys if kind == MODELS}
+    assert len(models) == task.measure.originals == 3
+    # Of each case: its golds, and the original that seed 0 starts from.
+    num_readouts = sum(kind == READOUTS for kind, _ in held[name])
+    assert num_readouts == task.num_cases * (task.measure.golds + 1)
+
+
+@pytest.mark.parametrize("name", ["cifar10-class", "cifar10-random"])
+def test_the_originals_of_cifar10_subset_serve_the_other_kinds_of_forget_sets(name):
+    from zipfile import ZipFile
+
+    from mubench._util.files import HARNESS
+
+    task = load_task(name)
+    with ZipFile(HARNESS.parent / "tasks" / "cifar10-subset.zip") as bundle:
+        held = {tuple(name.split("/")[:2]) for name in bundle.namelist()}
+    seeds = range(task.measure.originals)
+    keys = [digest(identity(task, task.data.fingerprint, None, seed)) for seed in seeds]
+    assert len(keys) == 3
+    assert {(MODELS, key) for key in keys} <= held

@@ -1,13 +1,16 @@
-"""Training a gold: from scratch, once, and on from a checkpoint."""
+"""Training a gold: from scratch, once, and on from a checkpoint. Logs of updates, made once."""
 
 import pytest
+import safetensors.torch
 import torch
 
 from mubench._util.hashing import derive_seed
 from mubench.gold import train as training
-from mubench.gold.library import GoldLibrary
+from mubench.gold.library import MODELS, UPDATE_LOGS, WEIGHTS, GoldLibrary
 from mubench.training import loop
-from tests.helpers.stores import keys
+from mubench.training.networks import contiguous_tensors
+from mubench.training.updates import fit_logged
+from tests.helpers.stores import copy_of, keys
 
 
 def test_golds_differ_between_seeds_and_equal_a_training_by_hand(library):
@@ -58,3 +61,69 @@ def test_a_cached_model_is_not_trained_again(library):
     for ref in (tiny.originals[0], *tiny.golds(tiny.cases[0])):
         training.train(library, ref, steps.append)
     assert steps == []
+
+
+@pytest.fixture
+def own(library, tmp_path):
+    """A copy of the library without logs of updates, which another test may have made."""
+    own = copy_of(library, tmp_path / "copy")
+    for key in keys(own.store, UPDATE_LOGS):
+        own.store.remove(UPDATE_LOGS, key)
+    with loop.threads(1):  # as the models were trained
+        yield own
+
+
+@pytest.fixture
+def ref(own):
+    return own.loaded.update_log_ref(own.loaded.originals[0])
+
+
+def test_a_log_is_that_of_the_originals_own_training_for_each_case(own, ref, capsys):
+    loaded = own.loaded
+    training.train(own, ref)
+    assert capsys.readouterr().err == ""
+    provenance = own.update_log_entry(ref).provenance
+    assert provenance["replay_difference"] == 0
+    assert provenance["steps"].keys() == {case.id for case in loaded.cases}
+    assert 3 <= provenance["steps"]["b-6"] < provenance["steps_of_training"] == 24
+    is_forget_CN = torch.stack([
+        torch.isin(torch.arange(len(loaded.train)), torch.from_numpy(loaded.forget_indices(case)))
+        for case in loaded.cases
+    ])  # fmt: skip
+    model = loaded.fresh(ref.original.seed_for("initialise"))
+    seed = ref.original.seed_for("train")
+    by_hand = fit_logged(
+        model, loaded.train, is_forget_CN, loaded.task.train, loaded.pipeline, seed=seed
+    )
+    for case, updates in zip(loaded.cases, by_hand, strict=True):
+        assert updates.num_steps == provenance["steps"][case.id]
+        log = own.update_log(ref, case)
+        assert log.keys() == updates.sums.keys()
+        assert all(torch.equal(log[name], value) for name, value in updates.sums.items())
+
+
+def test_a_log_is_made_once_for_each_original(own, ref, monkeypatch):
+    cases = own.loaded.cases[:2]
+    assert own.missing_update_logs(cases, [0, 1]) == own.missing_update_logs(cases) == [ref]
+    training.train(own, ref)
+    assert own.missing_update_logs(cases) == []
+    monkeypatch.setattr(training, "fit_logged", None)
+    training.train(own, ref)
+    own.store.remove(UPDATE_LOGS, ref.key)
+    with pytest.raises(TypeError):
+        training.train(own, ref)
+
+
+def test_an_original_with_other_weights_is_said_and_kept_in_the_provenance(own, ref, capsys):
+    original = ref.original
+    entry = own.model_entry(original)
+    weights = own.model(original).state_dict()
+    name = next(iter(dict(own.loaded.fresh(0).named_parameters())))
+    weights[name] += 0.25
+    content = safetensors.torch.save(contiguous_tensors(weights))
+    own.store.write(MODELS, original.key, {WEIGHTS: content}, entry.provenance, replace=True)
+    training.train(own, ref)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "original 0, trained again here, ends with other weights, up to 0.25 apart" in line
+    assert "its log of updates is of the training here" in line
+    assert own.update_log_entry(ref).provenance["replay_difference"] == pytest.approx(0.25)

@@ -1,10 +1,7 @@
 """Models on the union of the forget sets: who was trained on what, and what lies in the cache."""
 
 import numpy as np
-import pytest
 
-from mubench._util.errors import UserError
-from mubench.gold.lira import Auditor
 from mubench.gold.union import UNIONS, trained_on, union_indices, union_labels, union_logits
 from mubench.training import loop
 from tests.helpers.stores import copy_of, keys
@@ -46,8 +43,3 @@ def test_an_older_model_is_read_out_from_its_weights_if_they_are_here(library, t
     own.store.remove("models", ref.key)
     assert own.readout(ref, ref.case)
     assert union_logits(own, ref) is None
-
-
-def test_an_audit_needs_three_golds(library):
-    with pytest.raises(UserError, match="3 golds"):
-        Auditor(library)

@@ -42,6 +42,7 @@ seeds = {seeds}
 
 NUM_TEST = 200
 NUM_RETAIN = 900
+WHOLE_CLASS = 50
 
 
 def spec_text(name="made", classes=("a", "b", "c", "d"), sizes=(50,), seeds=1, originals=1):
@@ -51,6 +52,12 @@ def spec_text(name="made", classes=("a", "b", "c", "d"), sizes=(50,), seeds=1, o
 
 def make_task(name="made", **changes):
     return parse_task(spec_text(name, **changes), name)
+
+
+def whole_classes(classes=("a", "b", "c")):
+    """A task that forgets whole classes."""
+    text = spec_text(classes=classes).replace("subset", "class").replace("sizes = [50]\n", "")
+    return parse_task(text, "made")
 
 
 class Lab:
@@ -70,7 +77,7 @@ class Lab:
     def hardness(self, case):
         """Per sample of D_f, how hard it is, the same for every model."""
         rng = np.random.default_rng([1, self.cases.index(case)])
-        return rng.permutation(self.task.case(case).size) + 0.5
+        return rng.permutation(self.task.case(case).size or WHOLE_CLASS) + 0.5
 
     def readout(self, case, rng, accuracy, knowledge=1.0, test_accuracy=0.8, sharpness=4.0):
         """A model that is right on the share `accuracy` of D_f; `knowledge` 1: on the easiest."""

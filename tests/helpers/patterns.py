@@ -28,7 +28,7 @@ LEARNED_TMU = tmu.TMU(
     classifier="mlp",
     quota="twin",
     twin=_tmu_twin.Twin(replay_share=0.2, pool=2, epochs=2),
-    last_step=_last_step.LastStep(targets="uniform", retain_share=0.2),
+    last_step=_last_step.LastStep(**_last_step.PAPER_STEP, retain_share=0.2),
 )
 
 

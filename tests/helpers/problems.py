@@ -17,20 +17,22 @@ def make_inputs(loaded, *requires, library=None, seed=0, case=None, **access) ->
         case: of the task; None: its first.
         access: in place of what the case gives, by name.
     """
-    forget, retain = loaded.split(loaded.cases[0] if case is None else case)
-    known = {
-        "forget": forget,
-        "retain": retain,
-        "holdout": loaded.holdout,
-        "training_log": library.training_log(library.loaded.originals[0]) if library else (),
-        "gold_labels": torch.arange(len(forget)) % 4 != 0,
-        "gold_probabilities": torch.eye(loaded.architecture.num_classes)[forget.labels],
-    } | access
     original = (
         library.model(library.loaded.originals[0])
         if library
         else loaded.architecture.fresh(1, loaded.device)
     )
+    forget, retain = loaded.split(loaded.cases[0] if case is None else case)
+    known = {
+        "forget": forget,
+        "retain": retain,
+        "holdout": loaded.holdout,
+        "shards": loaded.architecture.spec.shards or 1,
+        "training_log": library.training_log(library.loaded.originals[0]) if library else (),
+        "update_log": {name: torch.ones_like(w) for name, w in original.named_parameters()},
+        "gold_labels": torch.arange(len(forget)) % 4 != 0,
+        "gold_probabilities": torch.eye(loaded.architecture.num_classes)[forget.labels],
+    } | access
     return MethodInputs(
         original=original.state_dict(),
         access={name: known[name] for name in requires},

@@ -18,3 +18,24 @@ def tokened(token: str = TOKEN) -> set[int]:
         except OSError:
             continue
     return found
+
+
+def of_session(session: int) -> set[int]:
+    """The processes of a session, also those that have written over their environment."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(path.read_text().rpartition(")")[2].split()[3]) == session:
+                found.add(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def command_of(pid: int) -> str:
+    """The command line of a process; empty if the process is gone."""
+    try:
+        content = (Path("/proc") / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return ""
+    return content.replace(b"\0", b" ").decode(errors="replace").strip()

@@ -27,3 +27,6 @@ sizes = [6, 12]
 [measure]
 golds = 2
 """
+
+SHARDED = TINY.replace('"tiny"', '"sharded"').replace("width = 8", "width = 8\nshards = 3")
+"""The same with an ensemble as its original."""

@@ -198,6 +198,16 @@ def test_records(effort, tmp_path):
     fuzz(effort, 40, spoiled(good), check)
 
 
+def test_an_empty_hash_of_the_original_is_refused(tmp_path):
+    """What `test_records` found once."""
+    task = make_task(classes=("a",), sizes=(8,))
+    lab = Lab(tmp_path / "results", task, num_peers=0, num_test=10)
+    path = lab.add("tried", "a-8")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"nothing_readout_sha256": ""}))
+    (complaint,) = read_results(lab.results, [task], thorough=True).rejected
+    assert "nothing_readout_sha256" in str(complaint)
+
+
 def flips():
     """Places in a file, as shares of its length, and the bytes that they get."""
     return st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=4)

@@ -28,7 +28,8 @@ def test_what_takes_part_is_what_the_measuring_code_imports():
 
 OUTCOME = {
     "status", "error", "metrics", "floor", "nothing", "golds", "nothing_readout_sha256",
-    "isolation", "readout_sha256", "reports", "cost", "flags", "git_revision", "started_at",
+    "isolation", "readout_sha256", "reports", "cost", "flags", "audit", "git_revision",
+    "started_at",
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from mubench.method.global_state import GLOBAL_STATE, restored, room_for_open_files
-from mubench.training import loop
+from mubench.training import precision
 
 
 def test_state_is_put_back_also_after_an_error(monkeypatch):
@@ -72,8 +72,8 @@ def test_files_that_stay_open_leave_room_for_others():
 
 def test_a_gpus_precision_and_choice_of_kernels_are_put_back():
     cudnn = torch.backends.cudnn
-    before = cudnn.benchmark, cudnn.deterministic, loop.float32_precision()
+    before = cudnn.benchmark, cudnn.deterministic, precision.float32_precision()
     with restored():
         cudnn.benchmark = cudnn.deterministic = True
-        loop.set_float32_precision(("ieee", "tf32"))
-    assert (cudnn.benchmark, cudnn.deterministic, loop.float32_precision()) == before
+        precision.set_float32_precision(("ieee", "tf32"))
+    assert (cudnn.benchmark, cudnn.deterministic, precision.float32_precision()) == before

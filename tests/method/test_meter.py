@@ -316,3 +316,18 @@ def test_unwatch_leaves_no_trace():
 def test_one_image_without_a_batch_is_one_sample():
     reading, seen = measured(lambda model: model.conv1(IMAGES[0]), ModelSpec(name="resnet18"))
     assert seen.forward == reading.samples.forward == 1
+
+
+def test_a_sample_counts_once_for_each_member_of_an_ensemble():
+    spec = SPEC.model_copy(update={"shards": 3})
+
+    def whole_then_one_member(model):
+        without_gradients(model)
+        step(model.members[1])
+
+    reading, seen = measured(whole_then_one_member, spec)
+    assert (seen.forward, seen.backward) == (4 * N, N)
+    assert reading.samples == seen
+    assert reading.unseen.backward == 0
+    one, other = make(SPEC), make(spec).members[0]
+    assert operations_per_sample(one) == operations_per_sample(other)

@@ -270,3 +270,22 @@ def test_augment_needs_no_augmenting_recipe(tiny):
     assert out.shape == problem.retain.images.shape
     assert out.dtype == torch.uint8
     assert not torch.equal(out, problem.retain.images)
+
+
+def test_members_are_trained_on_their_shards_like_the_original(sharded):
+    problem = make_problem(sharded, "retain", "shards")
+    assert problem.shards == 3
+    number_N = problem.shard_of(problem.retain)
+    assert number_N.bincount().tolist() == sharded.shard_sizes(sharded.cases[0])
+    network = problem.fresh_network()
+    start = deepcopy(network)
+    problem.train_like_original(network, problem.retain[number_N == 1])
+    moved = [
+        not torch.equal(before.head.weight, after.head.weight)
+        for before, after in zip(problem.members(start), problem.members(network), strict=True)
+    ]
+    assert moved == [False, True, False]
+    problem.train_like_original(problem.members(network)[0], problem.retain[number_N == 0])
+    assert not torch.equal(problem.members(start)[0].head.weight, network.members[0].head.weight)
+    with pytest.raises(AccessError, match=r"problem\.shards"):
+        make_problem(sharded, "retain").shard_of(problem.retain)

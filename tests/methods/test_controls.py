@@ -36,18 +36,38 @@ def test_wrong_labels_are_never_the_truth_and_uniform(make):
     assert counts.float().div(len(truth)).sub(1 / (CLASSES - 1)).abs().max() < 0.02
 
 
-@pytest.mark.parametrize("targets", ["uniform", "runner-up", "soft", "ascent"])
-def test_last_step_follows_the_marks(make, targets):
+SHAKEN = {"schedule": "constant", "freeze_batch_norm": False}
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        *({"targets": kind} | SHAKEN for kind in ("uniform", "runner-up", "soft", "ascent")),
+        {"targets": "nudge", "lr": 0.05},
+        {"targets": "nudge"} | SHAKEN,
+    ],
+    ids=lambda how: "-".join(str(value) for value in how.values()),
+)
+def test_last_step_follows_the_marks(make, how):
     problem = make(ALL)
     is_hard = torch.arange(20) % 4 == 0
-    step = replace(LAST_STEP, targets=targets, weight=0.8, retain_share=1.0, epochs=8, visits=80)
+    step = replace(LAST_STEP, weight=0.8, retain_share=1.0, epochs=8, visits=80, most=None, **how)
     logits = problem.logits(problem.original, problem.forget)
     unlearned = step.apply(problem, problem.original, is_hard, logits)
     right = problem.correct(unlearned, problem.forget)
     assert right[~is_hard].float().mean() > 0.85
     assert right[is_hard].float().mean() < 0.25
     assert accuracy(problem, unlearned, problem.retain) > 0.9
-    assert problem.meter.seen.backward < 8 * (10 * 20 + 300)  # ends once marks are followed
+    ends_early = problem.meter.seen.backward < 8 * (10 * 20 + 300)
+    assert ends_early is (step.schedule == "constant")  # once marks are followed
+
+
+@pytest.mark.parametrize(("most", "visits"), [(None, 20), (3.0, 20), (0.7, 5), (0.5, 4), (0.05, 2)])
+def test_a_large_forget_set_is_met_less_often(make, most, visits):
+    """Of |D| = 320, D_f has 20, so a visit with its replay is an eighth of |D|."""
+    problem = make({"forget", "retain"})
+    assert (len(problem.forget), len(problem.retain)) == (20, 300)
+    assert replace(LAST_STEP, most=most, visits=20).num_visits(problem) == visits
 
 
 def test_last_step_changes_nothing_where_the_marks_are_followed(make, trained):
@@ -88,7 +108,7 @@ def test_soft_oracle_gives_out_what_the_golds_do(make):
     target = torch.tensor([0.1, 0.6, 0.3, 0.0]).repeat(20, 1)
     target[:5] = torch.tensor([0.7, 0.1, 0.1, 0.1])
     problem = make(OracleSoft.requires, gold_probabilities=target)
-    step = replace(LAST_STEP, epochs=6, visits=60, retain_share=1.0)
+    step = replace(LAST_STEP, epochs=6, visits=60, most=None, retain_share=1.0)
     unlearned = OracleSoft(restart=Restart(epochs=0, erase=False), last_step=step).unlearn(problem)
     assert problem.reports["easy"].tolist() == [False] * 5 + [True] * 15
     given = problem.logits(unlearned, problem.forget).softmax(1)

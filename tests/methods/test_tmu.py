@@ -308,6 +308,9 @@ def test_targets():
     # places changed, at least .6 of the pair to the winner; the rest as the model has it
     soft = [[0.36, 0.54, 0.1], [0.15, 0.8, 0.05], [0.3, 0.6, 0.1], [0.6, 0.3, 0.1], [0.9, 0.1, 0]]
     torch.testing.assert_close(table("soft"), torch.tensor(soft))
+    # just over the line, however sure the model was
+    nudge = [*soft[:1], [0.38, 0.57, 0.05], soft[2], [0.54, 0.36, 0.1], *soft[4:]]
+    torch.testing.assert_close(table("nudge"), torch.tensor(nudge))
 
 
 def test_restart_is_the_recipe_s_schedule_after_an_erasure(make, monkeypatch, trained):

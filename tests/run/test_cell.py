@@ -13,11 +13,13 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from mubench._util.errors import UserError
+from mubench.gold.train import train
 from mubench.method.discovery import load_method
 from mubench.method.parameters import configure
 from mubench.record.folder import ResultsFolder, read_record
 from mubench.record.readout import parse_readout
-from mubench.run.cell import Cell, measure
+from mubench.run.cell import Cell, check_fits, measure
 from tests.helpers.methods import method_class
 
 
@@ -366,3 +368,38 @@ def test_what_a_method_leaves_changed_disturbs_no_other_cell(
     assert Path.cwd() == tmp_path
     assert (dict(os.environ), torch.get_num_threads()) == before
     assert fine_tuned(library, tmp_path / "after") == undisturbed
+
+
+def test_a_method_for_ensembles_is_refused_where_there_is_none(tiny, sharded):
+    needy = method_class(ascend, ("forget", "shards"))
+    with pytest.raises(UserError, match=r"mine needs an original that is an ens.* of tiny is"):
+        check_fits(needy, tiny.task)
+    check_fits(needy, sharded.task)
+    check_fits(method_class(ascend), tiny.task)
+
+
+def test_a_method_that_takes_back_updates_is_refused_where_the_original_is_an_ensemble(
+    tiny, sharded
+):
+    needy = method_class(ascend, ("forget", "update_log"))
+    with pytest.raises(UserError, match="mine needs a log of one network's updates"):
+        check_fits(needy, sharded.task)
+    check_fits(needy, tiny.task)
+
+
+def test_the_log_of_updates_is_that_of_the_cells_original_and_case(run, library):
+    """It is no work of the method's."""
+    loaded = library.loaded
+    ref = loaded.update_log_ref(loaded.originals[0])
+    train(library, ref)
+
+    def take_back(problem):
+        expected = library.update_log(ref, loaded.cases[0])
+        assert problem.update_log.keys() == expected.keys()
+        assert all(torch.equal(problem.update_log[name], value) for name, value in expected.items())
+        return problem.original
+
+    record = run(take_back, ("update_log",)).record
+    assert record.error is None
+    assert record.requires == ("update_log",)
+    assert (record.cost.forward_samples, record.cost.backward_samples) == (0, 0)

@@ -147,3 +147,16 @@ def test_a_preset_goes_by_name_and_needs_a_method_by_name(library, here):
     assert (record.preset, record.changed) == ("", ("noise",))
     with pytest.raises(UserError, match="preset needs a method that is given by name"):
         measure(Untouched(), task, preset="paper")
+
+
+@pytest.mark.parametrize(("method", "expected"), [("finetune", False), ("amnesiac-subtract", True)])
+def test_logs_of_updates_are_made_for_methods_that_take_them_back(
+    library, here, monkeypatch, method, expected
+):
+    def build(*_, update_logs):
+        assert update_logs is expected
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mubench.run.notebook.build_missing", build)
+    with pytest.raises(KeyboardInterrupt):
+        measure(method, library.loaded.task, device="cpu")

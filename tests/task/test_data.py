@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mubench._util.errors import UserError
-from mubench.task.data import Samples, forget_indices, forget_sha256, load, split, split_held_out
+from mubench.task.data import (
+    Samples,
+    forget_indices,
+    forget_sha256,
+    load,
+    shard_numbers,
+    split,
+    split_held_out,
+)
 from mubench.task.spec import Case
 from tests.helpers.data_sets import (
     CIFAR100,
@@ -47,6 +55,17 @@ def test_a_split_is_in_the_order_of_the_samples_and_copies_them():
     everything = torch.arange(5)
     assert [len(part) for part in split(samples, everything)] == [5, 0]
     assert [len(part) for part in split(samples, everything[:0])] == [0, 5]
+
+
+def test_the_shard_of_an_image_follows_from_its_pixels_alone():
+    images = load(DIGITS_SPEC).train.images
+    number_N = shard_numbers(images, 5)
+    assert shard_numbers(images[[8, 3, 8]], 5).tolist() == [number_N[i] for i in (8, 3, 8)]
+    counts = np.bincount(number_N)
+    assert len(counts) == 5
+    expected = len(images) / 5
+    assert abs(counts - expected).max() < 4 * np.sqrt(expected)
+    assert (shard_numbers(images, 1) == 0).all()
 
 
 @pytest.mark.parametrize("spec", [SYNTHETIC, DIGITS_SPEC], ids=["synthetic", "digits"])

@@ -13,7 +13,12 @@ def test_every_task_has_every_part(task):
     parts = dict(protocol(task))
     assert all(parts.values())
     assert parts["spec"] == task.spec_sha
-    assert f"1 original and {task.num_cases * task.measure.golds} golds" in parts["models"]
+    originals, golds = task.measure.originals, task.num_cases * task.measure.golds
+    noun = "original" if originals == 1 else "originals"
+    assert parts["models"].startswith(f"{originals} {noun} and {golds} golds")
+    assert parts["models"].endswith(
+        f": {(originals + golds) * task.train.epochs} epochs of training"
+    )
 
 
 def test_the_digits():
@@ -43,6 +48,7 @@ def test_the_digits():
         ('"subset"', '"class"', "forget", "all images of one class"),
         ("[6, 12]", "[6, 12]\ndraw = 3", "forget", "6 or 12 images of one class, draw 3"),
         ('"one-cycle"', '"step"\nmilestones = [1, 2]', "recipe", "times 0.1 after epochs 1, 2,"),
+        ("width = 8", "width = 8\nshards = 4", "model", "width 8, an ensemble over 4 shards of D"),
         (
             "lr = 0.1",
             "lr = 0.1\nflip = true\ncrop = 2",

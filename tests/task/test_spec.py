@@ -48,6 +48,7 @@ def test_every_mistake_is_reported_at_once_with_its_path():
             "synthetic has images",
         ),
         ('"allcnn"', '"allcnn"\noptions = {dropuot = true}', "model: .*did you mean 'dropout'"),
+        ("width = 8", "shards = 1", "model.shards: Input should be greater than or equal to 2"),
         ('"allcnn"', '"resnet50"', "model: the width of model 'resnet50' cannot be set"),
         (
             '"allcnn"\nwidth = 8',

@@ -1,7 +1,6 @@
 """The training loop: its bits, its schedules and batches, and predictions."""
 
 import dataclasses
-from contextlib import nullcontext
 
 import pytest
 import torch
@@ -258,27 +257,3 @@ def test_a_gpu_is_timed_over_many_steps_in_a_row(elsewhere, tiny, monkeypatch):
     assert given == [4 * tiny.task.train.batch_size] * 6
     assert seconds == [1 / 4] * 5
     assert waits == [samples.labels.device] * 12
-
-
-def test_float32_on_a_gpu_is_float32_while_a_model_is_read(tiny, monkeypatch):
-    before = loop.float32_precision()
-    assert before != ("ieee", "ieee")
-    with loop.whole_float32(torch.device("cpu")):
-        assert loop.float32_precision() == before
-    with pytest.raises(KeyError), loop.whole_float32(torch.device("cuda")):
-        assert loop.float32_precision() == ("ieee", "ieee")
-        raise KeyError
-    assert loop.float32_precision() == before
-    asked = []
-    monkeypatch.setattr(loop, "whole_float32", lambda device: asked.append(device) or nullcontext())
-    loop.predict(tiny.fresh(0), tiny.test, tiny.pipeline)
-    loop.predict(tiny.fresh(0), tiny.test, tiny.pipeline, precision="bfloat16")
-    assert asked == [torch.device("cpu")]
-
-
-def test_precision_is_a_flag_in_an_older_torch(monkeypatch):
-    monkeypatch.setattr(loop, "HAS_PRECISION_NAMES", False)
-    before = loop.float32_precision()
-    with loop.whole_float32(torch.device("cuda")):
-        assert loop.float32_precision() == (False, False)
-    assert loop.float32_precision() == before == (True, False)

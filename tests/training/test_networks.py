@@ -275,6 +275,14 @@ def test_stages_hold_every_layer_once_in_order_and_the_head_last(spec, count):
     assert [id(p) for p in held] == [id(p) for p in model.parameters() if id(p) not in own]
 
 
+def test_the_blocks_of_an_ensemble_are_those_of_its_members_side_by_side():
+    model = make(ALLCNN.model_copy(update={"shards": 3}))
+    blocks = stages(model)
+    each = [stages(member) for member in model.members]
+    assert [list(block) for block in blocks] == [list(row) for row in zip(*each, strict=True)]
+    assert features(model.eval(), images()).shape == (5, 3 * 2 * 6)
+
+
 def test_contiguous_tensors_are_copies_that_safetensors_can_write():
     model = make(ALLCNN).to(memory_format=torch.channels_last)
     weights = model.state_dict(keep_vars=True)

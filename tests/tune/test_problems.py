@@ -93,9 +93,30 @@ def test_problems_are_of_different_cases_and_another_seed_draws_others(tuning):
     assert len({tuple(one.case.id for one in order) for order in orders}) > 1
 
 
-def test_whole_classes_have_no_other_draw(tiny_task):
+@pytest.fixture(scope="module")
+def whole(tiny_task):
+    """The tiny task with whole classes, of which it scores b and d."""
     forget = tiny_task.forget.model_copy(update={"kind": "class", "sizes": ()})
-    loaded = LoadedTask(tiny_task.model_copy(update={"forget": forget}), torch.device("cpu"))
-    with pytest.raises(UserError, match="--on twin"):
-        choose_problems(loaded, "case", 1, 0)
-    assert choose_problems(loaded, "twin", 1, 0)
+    return tiny_task.model_copy(update={"forget": forget})
+
+
+def test_whole_classes_are_tuned_on_classes_that_are_not_scored(whole, tiny):
+    names = tiny.data.class_names
+    loaded = LoadedTask(tuning_task(whole, 1, 0, names), torch.device("cpu"))
+    chosen = choose_problems(loaded, "case", 99, 0)
+    assert {one.case.class_name for one in chosen} == set(names) - {"b", "d"}
+    scored = LoadedTask(whole, torch.device("cpu"))
+    keys = {ref.key for case in scored.cases for ref in scored.golds(case)}
+    assert not keys & {ref.key for one in chosen for ref in loaded.golds(one.case)}
+
+
+def test_whole_classes_have_no_twin(whole, tiny):
+    loaded = LoadedTask(tuning_task(whole, 1, 0, tiny.data.class_names), torch.device("cpu"))
+    with pytest.raises(UserError, match="--on cases"):
+        choose_problems(loaded, "twin", 1, 0)
+
+
+def test_a_task_that_scores_every_class_leaves_none_to_tune_on(whole, tiny):
+    forget = whole.forget.model_copy(update={"classes": tiny.data.class_names})
+    with pytest.raises(UserError, match="leaves none to tune on"):
+        tuning_task(whole.model_copy(update={"forget": forget}), 1, 0, tiny.data.class_names)

@@ -13,9 +13,10 @@ from tests.helpers.tuning import LR, score, squared
 def search(tmp_path):
     made = []
 
-    def begin(run=squared, num_problems=1, **limits):
+    def begin(run=squared, num_problems=1, survey=False, **limits):
         limits = Limits(**{"trials": 12} | limits)
-        made.append(Search(tmp_path / "a/trials.sqlite", [LR], limits, run, num_problems))
+        file = tmp_path / "a/trials.sqlite"
+        made.append(Search(file, [LR], limits, run, num_problems, survey=survey))
         return made[-1]
 
     yield begin
@@ -119,15 +120,16 @@ def test_a_job_that_breaks_off_is_a_trial_that_failed(search):
     assert [outcome.status for outcome in ended(one)] == ["error: RuntimeError: lost"] * 2
 
 
-def test_a_hopeless_trial_ends_early(search):
+@pytest.mark.parametrize(("survey", "ends"), [(False, "pruned"), (True, "ok")])
+def test_a_hopeless_trial_ends_early_but_in_a_survey(search, survey, ends):
     def job(settings, _number):
         return lambda: score(5.0 if num_jobs.append(settings) or len(num_jobs) > 20 else 0.5)
 
     num_jobs = []
-    one = search(job, num_problems=2, trials=12)
+    one = search(job, num_problems=2, trials=12, survey=survey)
     statuses = [outcome.status for outcome in ended(one)]
-    assert statuses == ["ok"] * 10 + ["pruned"] * 2
-    assert len(num_jobs) == 22
+    assert statuses == ["ok"] * 10 + [ends] * 2
+    assert len(num_jobs) == (24 if survey else 22)
 
 
 def test_without_optuna_it_is_said_how_to_get_it(monkeypatch):

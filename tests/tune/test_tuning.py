@@ -85,6 +85,8 @@ def test_what_cannot_be_tuned_says_why(noisy, tiny_task):
         tuned("oracle", tiny_task)
     with pytest.raises(UserError, match="needs golds"):
         tuned("oracle-soft", tiny_task)
+    with pytest.raises(UserError, match="a twin has none: tune on other draws"):
+        tuned("amnesiac-subtract", tiny_task)
     with pytest.raises(UserError, match="none of 1 trials"):
         tuned(noisy, tiny_task, trials=1, fixed={"fixed": 2})
 

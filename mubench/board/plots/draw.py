@@ -19,12 +19,13 @@ def draw(boards: Sequence[TaskBoard], folder: Path) -> list[Path]:
     Returns:
         The files that were written.
     """
+    from .audit import audit
     from .cases import cases
     from .cost import cost
     from .figure import files, rc_context
     from .sizes import scaling
 
-    makers = {"cost": cost, "cases": cases, "scaling": scaling}
+    makers = {"cost": cost, "cases": cases, "scaling": scaling, "audit": audit}
     looks = styles(boards)
     written = []
     for board in boards:

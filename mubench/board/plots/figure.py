@@ -1,6 +1,7 @@
 """What all figures share: size, type, the greys of floor and controls, and the way to files."""
 
 import io
+import textwrap
 from typing import Any
 
 import matplotlib as mpl
@@ -18,6 +19,8 @@ FLOOR = "#dddddd"
 """Colour of the floor's band."""
 GREY = "#666666"
 """Colour of what is no method: the floor's line and name, footnotes."""
+FOOTNOTE_LETTERS = 150
+"""Most letters of a line of the footnote, which then fits into the width."""
 RC_PARAMS: dict[Any, Any] = {
     "font.size": 8,
     "axes.spines.top": False,
@@ -45,7 +48,8 @@ def blank(height: float, board: TaskBoard, title: str, footnote: str) -> Figure:
         footnote += f" The first {MOST_ENTRIES} entries; {more} more are on the page."
     if any(entry.is_provisional for entry in shown(board)):
         footnote += " *: cases or seeds are missing."
-    figure.text(0.01, 0.06 / height, footnote, fontsize=6.5, color=GREY, va="bottom")
+    lines = [textwrap.fill(line, FOOTNOTE_LETTERS) for line in footnote.splitlines()]
+    figure.text(0.01, 0.06 / height, "\n".join(lines), fontsize=6.5, color=GREY, va="bottom")
     return figure
 
 

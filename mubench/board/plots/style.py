@@ -40,7 +40,7 @@ class Plot:
     """A plot of a task."""
 
     kind: str
-    """`cost`, `cases` or `scaling`."""
+    """`cost`, `cases`, `scaling` or `audit`."""
     title: str
     """What the plot shows, in words."""
 
@@ -54,6 +54,8 @@ def planned(board: TaskBoard) -> list[Plot]:
     plots = [Plot("cost", "cost against alignment"), Plot("cases", "case by case")]
     if len(board.task.forget.sizes) > 1:
         plots.insert(0, Plot("scaling", "over the size of the forget set"))
+    if any(one.scores for entry in shown(board) for one in entry.records):
+        plots.append(Plot("audit", "can one tell that samples were trained on?"))
     return plots
 
 

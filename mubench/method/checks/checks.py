@@ -36,7 +36,7 @@ from mubench.method.parameters import configure, describe_parameters, resolved_p
 from mubench.method.presets import Choice, instance_of, presets_of
 from mubench.method.problem import Method
 
-from .trial_run import ARCHITECTURE, Trial, TrialResult, stage
+from .trial_run import Trial, TrialResult
 
 
 class CheckFailure(AssertionError):  # noqa: N818 - a verdict
@@ -113,7 +113,7 @@ def check_returned_model(trial: Trial) -> None:
     if not isinstance(observed.returned, nn.Module):
         kind = type(observed.returned).__name__
         raise CheckFailure(f"unlearn() returns {kind}: it must return the unlearned nn.Module")
-    expected, returned = ARCHITECTURE.fresh(0).state_dict(), observed.weights
+    expected, returned = trial.stage.original.state_dict(), observed.weights
     if expected.keys() != returned.keys():
         odd = sorted(expected.keys() ^ returned.keys())[0]
         verb = "has no" if odd in expected else "has an additional"
@@ -154,7 +154,7 @@ def check_changes_weights(trial: Trial) -> None:
     """The returned parameters differ from the original's."""
     observed = _returned(trial)
     assert isinstance(observed.returned, nn.Module)
-    before = stage().original.state_dict()
+    before = trial.stage.original.state_dict()
     names = [name for name, _ in observed.returned.named_parameters()]
     if all(name in before and torch.equal(before[name], observed.weights[name]) for name in names):
         raise CheckFailure(

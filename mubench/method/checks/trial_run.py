@@ -5,6 +5,8 @@ results. The problem is difficult on purpose:
 
 - A fifth of the labels are wrong. So the original errs on held-out images, as on real data.
 - The network ends in batch norm over a single pixel, which cannot be trained on one image.
+
+A method that declares `shards` gets an ensemble of such networks.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mubench.method.access import GOLD_LABELS, GOLD_PROBABILITIES
+from mubench.method.access import GOLD_LABELS, GOLD_PROBABILITIES, SHARDS, UPDATE_LOG
 from mubench.method.meter import Meter
 from mubench.method.problem import Method, MethodInputs, Problem
 from mubench.method.source import source_files
@@ -24,15 +26,17 @@ from mubench.task import data
 from mubench.task.data import Samples
 from mubench.task.sources import SYNTHETIC_CLASSES
 from mubench.task.spec import DataSpec, ModelSpec, TrainSpec
-from mubench.training import loop
+from mubench.training import ensemble, loop
 from mubench.training.loop import EpochLog, Pipeline
 from mubench.training.networks import Architecture
+from mubench.training.updates import fit_logged
 
 from .side_effects import SideEffects, watched, where
 
 CPU = torch.device("cpu")
 DATA = DataSpec(name="synthetic", kind="synthetic", image_size=4, mean=(0.5,) * 3, std=(0.25,) * 3)
 MODEL = ModelSpec(name="allcnn", width=16)
+NUM_SHARDS = 3
 RECIPE = TrainSpec(
     epochs=6, batch_size=32, optimizer="sgd", lr=0.05, weight_decay=5e-4, schedule="one-cycle"
 )
@@ -40,7 +44,6 @@ PIPELINE = Pipeline(DATA, RECIPE, CPU)
 
 
 NUM_CLASSES = len(SYNTHETIC_CLASSES)
-ARCHITECTURE = Architecture(MODEL, NUM_CLASSES, channels=3, image_size=DATA.image_size)
 
 
 NUM_TRAIN = 7 * 32 + 2  # so that D_f and D_r can both have one sample more than whole batches
@@ -59,6 +62,7 @@ CASES: dict[str, Callable[[Tensor], Tensor]] = {
 class Stage:
     """The data and the original model of all trial runs. Each run gets copies."""
 
+    architecture: Architecture
     train: Samples  # D
     holdout: Samples
     original: nn.Module  # trained on `train`
@@ -66,15 +70,33 @@ class Stage:
 
 
 @cache
-def stage() -> Stage:
-    """The data and the original of all trial runs, made once per process."""
+def stage(shards: int | None = None) -> Stage:
+    """The data and the original of trial runs, made once per process.
+
+    Args:
+        shards: of an original that is an ensemble. None: it is one network.
+    """
+    model = MODEL.model_copy(update={"shards": shards})
+    architecture = Architecture(model, NUM_CLASSES, channels=3, image_size=DATA.image_size)
     dataset = data.load(DATA)
     holdout, _ = data.split_held_out(dataset, DATA)
     train = _mislabelled(dataset.train[:NUM_TRAIN])
-    original = ARCHITECTURE.fresh(0)
+    original = architecture.fresh(0)
     with loop.threads(1):  # tensors this small are slower on more threads
-        log = loop.fit(original, train, RECIPE, PIPELINE, seed=0)
-    return Stage(train, _mislabelled(holdout), original, log)
+        log = ensemble.fit(original, train, RECIPE, PIPELINE, seed=0)
+    return Stage(architecture, train, _mislabelled(holdout), original, log)
+
+
+@cache
+def _update_log(case: str) -> dict[str, Tensor]:
+    """The log of the updates of the original's steps that met D_f of a case."""
+    train = stage().train
+    is_forget_N = torch.zeros(len(train), dtype=torch.bool)
+    is_forget_N[CASES[case](train.labels)] = True
+    original = stage().architecture.fresh(0)
+    with loop.threads(1):
+        (updates,) = fit_logged(original, train, is_forget_N[None], RECIPE, PIPELINE, seed=0)
+    return updates.sums
 
 
 def _mislabelled(samples: Samples) -> Samples:
@@ -100,6 +122,7 @@ class Trial:
 
     def __init__(self, method: Method):
         self.method = method
+        self.stage = stage(NUM_SHARDS if SHARDS in method.requires else None)
         self._observed: dict[tuple[str, int, int], TrialResult] = {}
 
     def run(self, case: str = "some", seed: int = 0, repeat: int = 0) -> TrialResult:
@@ -112,20 +135,22 @@ class Trial:
         """
         key = (case, seed, repeat)
         if key not in self._observed:
-            self._observed[key] = _run(self.method, case, seed)
+            self._observed[key] = _run(self.method, self.stage, case, seed)
         return self._observed[key]
 
 
-def _run(method: Method, case: str, seed: int) -> TrialResult:
-    sets = _sets(case)
+def _run(method: Method, stage: Stage, case: str, seed: int) -> TrialResult:
+    sets = _sets(stage, case)
     given = deepcopy(sets)
-    access = {**given, "training_log": stage().log}
+    access = {**given, "training_log": stage.log, SHARDS: stage.architecture.spec.shards}
+    if UPDATE_LOG in method.requires:
+        access[UPDATE_LOG] = deepcopy(_update_log(case))
     inputs = MethodInputs(
-        original=stage().original.state_dict(),
+        original=stage.original.state_dict(),
         access={name: access[name] for name in method.requires},
         requires=method.requires,
         num_forget=len(given["forget"]),
-        architecture=ARCHITECTURE,
+        architecture=stage.architecture,
         data=DATA,
         recipe=RECIPE,
         seed=seed,
@@ -151,13 +176,13 @@ def _run(method: Method, case: str, seed: int) -> TrialResult:
     return TrialResult(seen, problem.refused, edited, error, returned, weights)
 
 
-def _sets(case: str) -> dict[str, Any]:
-    train = stage().train
+def _sets(stage: Stage, case: str) -> dict[str, Any]:
+    train = stage.train
     forget, retain = data.split(train, CASES[case](train.labels))
     return {
         "forget": forget,
         "retain": retain,
-        "holdout": stage().holdout,
+        "holdout": stage.holdout,
         GOLD_LABELS: torch.arange(len(forget)) % 4 > 0,
         GOLD_PROBABILITIES: torch.eye(NUM_CLASSES)[forget.labels],
     }

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from mubench._util.errors import DoesNotHold
-from mubench.method.access import GOLD_ACCESS, REPORTS
+from mubench.method.access import GOLD_ACCESS, REPORTS, SHARDS, UPDATE_LOG
 from mubench.method.problem import MethodInputs
 from mubench.record.schema import Status, Usage
 from mubench.run.execute import MethodOutcome, Tensors, describe_error
@@ -88,6 +88,7 @@ def pack_inputs(inputs: MethodInputs) -> bytes:
                 f"{name}.labels": access[name].labels,
             }
     tensors |= {name: access[name] for name in GOLD_ACCESS if name in access}
+    tensors |= {f"{UPDATE_LOG}.{n}": value for n, value in access.get(UPDATE_LOG, {}).items()}
     return _pack(preamble, tensors)
 
 
@@ -104,6 +105,11 @@ def unpack_inputs(content: bytes) -> MethodInputs:
             access[name] = Samples(images, labels).to(device)
     for name in GOLD_ACCESS & preamble.requires:
         access[name] = tensors[name].to(device)
+    if UPDATE_LOG in preamble.requires:
+        updates = _below(tensors, f"{UPDATE_LOG}.")
+        access[UPDATE_LOG] = {name: value.to(device) for name, value in updates.items()}
+    if SHARDS in preamble.requires:
+        access[SHARDS] = preamble.architecture.spec.shards
     if log is not None:
         access["training_log"] = tuple(EpochLog(**line) for line in log)
     original = _below(tensors, "original.")

@@ -26,7 +26,7 @@ from mubench._util.toml import parse_toml
 from mubench.gold.loaded import LoadedTask
 from mubench.method.parameters import holds_date
 from mubench.method.presets import Choice, choose
-from mubench.run.cell import Cell
+from mubench.run.cell import Cell, check_fits
 from mubench.run.isolation.host import Described
 
 GridCell = tuple[LoadedTask, Cell]
@@ -81,6 +81,9 @@ def read_grid(
     for (number, case_id), loaded in itertools.product(enumerate(grid.cases), different):
         with _noting(mistakes, f"cases.{number}"):
             loaded.case(case_id)
+    for method, loaded in itertools.product(methods, different):
+        with _noting(mistakes, "methods"):
+            check_fits(method, loaded.task)
     mistakes += _repeats("tasks", [loaded.task.id for loaded in tasks])
     mistakes += _repeats("methods", [f"{m.name} with {m.parameters}" for m in methods])
     mistakes += _repeats("cases", grid.cases)

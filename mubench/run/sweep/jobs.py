@@ -18,8 +18,9 @@ import torch
 
 from mubench._util.cache import Store
 from mubench.gold.build import TrainJob
-from mubench.gold.library import MODELS, READOUTS, GoldLibrary
+from mubench.gold.library import MODELS, READOUTS, UPDATE_LOGS, GoldLibrary
 from mubench.gold.loaded import LoadedTask, load_once
+from mubench.method.access import UPDATE_LOG
 from mubench.record.folder import ResultsFolder
 from mubench.record.schema import RecordHead, Status
 from mubench.run.cell import Cell, Measured, failed_record, head_of, measure_anew
@@ -148,8 +149,11 @@ def reads(loaded: LoadedTask, cell: Cell) -> tuple[tuple[EntryName, ...], ...]:
         ((READOUTS, loaded.readout_key(ref, cell.case)), (MODELS, ref.key))
         for ref in loaded.golds(cell.case)
     )
+    logs: list[tuple[EntryName, ...]] = []
+    if UPDATE_LOG in cell.method.requires:
+        logs.append(((UPDATE_LOGS, loaded.update_log_ref(original).key),))
     # The original's readout is made where it is missing.
-    return ((MODELS, original.key),), (readout,), *golds
+    return ((MODELS, original.key),), (readout,), *golds, *logs
 
 
 @dataclass(frozen=True)

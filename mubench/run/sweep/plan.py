@@ -5,7 +5,7 @@ not made again. A cell needs its original and the golds of its case. The trainin
 are jobs like the cells, and the cheapest cell goes first. Methods run in processes of their own.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from itertools import islice
@@ -17,9 +17,11 @@ from mubench._util.errors import DoesNotHold
 from mubench._util.messages import say
 from mubench._util.workers import Executor, WorkerLost
 from mubench.gold.build import TrainJob, retrain_seconds
+from mubench.gold.identity import Trained
 from mubench.gold.library import GoldLibrary
 from mubench.gold.loaded import LoadedTask
 from mubench.gold.shipped import take_shipped
+from mubench.method.access import UPDATE_LOG
 from mubench.record.folder import ResultsFolder, read_record
 from mubench.record.schema import RecordHead
 from mubench.run.cell import Cell, head_of
@@ -40,7 +42,7 @@ class Plan:
     cells: list[Job]
     """The cells to be measured."""
     trainings: list[Job]
-    """The models to be trained."""
+    """The models to be trained, and the originals to be trained again for a log of updates."""
     num_kept: int
     """Cells that were measured before."""
     num_models: int
@@ -109,40 +111,51 @@ def _plan(
     todo = [(cell, head) for cell, head in heads if not results.earlier(head)]
     if not todo:
         return Plan(loaded, [], [], len(cells), 0)
-    needed = [library.needed([cell.case], [cell.seed]) for cell, _ in todo]
+    needed = (library.needed([cell.case], [cell.seed]) for cell, _ in todo)
     models = {ref.key: ref for refs in needed for ref in refs}
     uncached = [ref for ref in models.values() if not library.is_ready(ref)]
-    missing = {ref.key: ref for ref in take_shipped(library, uncached)}
+    missing: dict[str, Trained] = {ref.key: ref for ref in take_shipped(library, uncached)}
+    for cell, _ in todo:
+        if UPDATE_LOG in cell.method.requires:
+            logs = library.missing_update_logs([cell.case], [cell.seed])
+            missing |= {log.key: log for log in logs}
     at_once = min(executor.num_workers, len(todo) + len(missing))
     seconds = retrain_seconds(executor, loaded.task, place.device, at_once)
     # Scoring is a forward pass over all images: a third of an epoch.
     own_seconds = JOB_SECONDS + seconds / (3 * loaded.task.train.epochs)
     trainings = [
         Job(
-            TrainJob(loaded.task, place.cache, place.device, ref.seed, ref.case),
+            work := TrainJob.of(ref, loaded.task, place.cache, place.device),
             label=f"{loaded.task.name}: {ref.label}",
             estimate_seconds=own_seconds + seconds,
             gives=ref.key,
+            needs=_needs(work, missing),
         )
         for ref in missing.values()
     ]
     shares: dict[tuple[str, str], float | None] = {}
     jobs = []
-    for (cell, head), refs in zip(todo, needed, strict=True):
+    for cell, head in todo:
         entry = head.method, head.parameters_id
         if entry not in shares:  # because an entry's cases and seeds have the share in common
             shares[entry] = _earlier_share(results, head)
         share = shares[entry]
+        measuring = MeasureJob(loaded.task, place, cell, head, reads(loaded, cell))
         job = Job(
-            MeasureJob(loaded.task, place, cell, head, reads(loaded, cell)),
+            measuring,
             label=f"{loaded.task.name}: {method_label(cell, varied)} on {cell.case.id}, "
             f"seed {cell.seed}",
             estimate_seconds=own_seconds + seconds * (head.budget if share is None else share),
             gives=str(results.record(head)),
-            needs=frozenset(ref.key for ref in refs if ref.key in missing),
+            needs=_needs(measuring, missing),
         )
         jobs.append(job)
     return Plan(loaded, jobs, trainings, len(cells) - len(todo), len(models))
+
+
+def _needs(work: TrainJob | MeasureJob, missing: Collection[str]) -> frozenset[str]:
+    """Keys of what has to be made before a piece of work: what it reads and the cache lacks."""
+    return frozenset(key for names in work.reads for _, key in names if key in missing)
 
 
 def head_in(place: Place, loaded: LoadedTask, cell: Cell) -> RecordHead:

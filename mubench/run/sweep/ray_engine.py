@@ -23,7 +23,7 @@ from mubench._util.cores import usable_cores
 from mubench._util.errors import UserError
 from mubench._util.workers import WorkerLost
 
-from .jobs import DeviceNameJob, EntryName, Job, MeasureJob, Place
+from .jobs import DeviceNameJob, EntryName, Job, Place
 from .ray_worker import Packed, Share, pack, perform, slots, unpack
 
 T = TypeVar("T")
@@ -107,7 +107,7 @@ class RayExecutor:
 
     def _offer(self, job: object) -> "dict[EntryName, ray.ObjectRef[Packed]]":
         """The entries of the cache that a job reads, put where any node can get them."""
-        if not (isinstance(job, Job) and isinstance(job.work, MeasureJob)):
+        if not isinstance(job, Job):
             return {}
         offered = {}
         for names in job.work.reads:

@@ -155,7 +155,8 @@ def _made(job: "Job", store: Store) -> "dict[EntryName, Packed]":
     import torch
 
     from mubench.gold.build import TrainJob
-    from mubench.gold.library import MODELS, READOUTS
+    from mubench.gold.identity import ModelRef, UpdateLogRef
+    from mubench.gold.library import MODELS, READOUTS, UPDATE_LOGS
     from mubench.gold.loaded import load_once
 
     work = job.work
@@ -165,8 +166,8 @@ def _made(job: "Job", store: Store) -> "dict[EntryName, Packed]":
         name: EntryName = READOUTS, loaded.readout_key(original, cell.case)
         return {name: packed} if (packed := pack(store, name)) else {}
     loaded = load_once(work.task, torch.device(work.device))
-    ref = loaded.ref(work.seed, work.case)
-    names = [(MODELS, ref.key)]
-    if ref.case:
+    ref = work.ref(loaded)
+    names = [(UPDATE_LOGS if isinstance(ref, UpdateLogRef) else MODELS, ref.key)]
+    if isinstance(ref, ModelRef) and ref.case:
         names.append((READOUTS, loaded.readout_key(ref, ref.case)))
     return {name: packed for name in names if (packed := pack(store, name))}

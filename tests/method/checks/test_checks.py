@@ -6,24 +6,34 @@ import time
 import pytest
 
 from mubench.method.checks.checks import CHECKS, CheckFailure, check_method, run_checks
-from mubench.method.checks.trial_run import stage
+from mubench.method.checks.trial_run import NUM_SHARDS, stage
 from mubench.method.discovery import available_methods, load_method
 from mubench.record import metrics
 from mubench.training import loop
 from tests.helpers.defects import RETURN, before_return, write
 from tests.helpers.places import BAD_PLUGINS
 
-SECONDS = 5
+MOST_STAGES = 40
+"""How often an original of the checks could be trained while a method is checked. The slowest takes
+fifteen times as long."""
+
+
+@pytest.fixture(scope="module")
+def stage_seconds():
+    """Seconds that training an original of the checks takes this process, beside other tests."""
+    for shards in (None, NUM_SHARDS):
+        stage(shards)  # made once for all methods
+    started = time.process_time()
+    stage.__wrapped__(None)
+    return time.process_time() - started
 
 
 @pytest.mark.parametrize("name", sorted(available_methods()))
-def test_every_installed_method_conforms(name):
-    stage()
+def test_every_installed_method_conforms(name, stage_seconds):
     started = time.process_time()
     failed = [result for result in run_checks(name) if result.status == "failed"]
     assert not failed
-    # of this process, not of the wall: other tests may run beside it
-    assert time.process_time() - started < SECONDS
+    assert time.process_time() - started < MOST_STAGES * stage_seconds
 
 
 DEFECTS = [

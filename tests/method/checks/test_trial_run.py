@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from mubench.method.checks.trial_run import (
-    ARCHITECTURE,
     CASES,
     PIPELINE,
     RECIPE,
@@ -27,7 +26,7 @@ def test_the_problem_bites():
     assert sizes["ragged"] % RECIPE.batch_size == 1
     assert (len(train) - sizes["ragged"]) % RECIPE.batch_size == 1
     with pytest.raises(ValueError, match="more than 1 value per channel"):
-        ARCHITECTURE.fresh(0)(torch.zeros(1, 3, 4, 4))
+        stage().architecture.fresh(0)(torch.zeros(1, 3, 4, 4))
 
 
 def test_a_run_is_made_once():

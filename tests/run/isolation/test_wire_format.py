@@ -5,8 +5,13 @@ import pytest
 import safetensors.torch
 import torch
 
+from mubench.gold.train import train
 from mubench.method.access import GOLD_ACCESS
+from mubench.method.discovery import load_method
+from mubench.method.parameters import configure
+from mubench.record.folder import ResultsFolder
 from mubench.record.schema import Usage
+from mubench.run.cell import Cell, measure
 from mubench.run.execute import MethodOutcome
 from mubench.run.isolation import wire_format
 from tests.helpers.problems import make_inputs
@@ -31,6 +36,18 @@ class Mine:
 """
     )
     assert run(f"{source}:Mine").record.error is None
+
+
+def test_a_method_gets_the_same_log_of_updates_as_in_this_process(run, library, tmp_path):
+    loaded = library.loaded
+    train(library, loaded.update_log_ref(loaded.originals[0]))
+    isolated = run("amnesiac-subtract", epochs=1).record
+    method = load_method("amnesiac-subtract")
+    instance = configure(method, {"epochs": 1})
+    cell = Cell(loaded.cases[0], method, instance, 0)
+    here = measure(library, cell, ResultsFolder(tmp_path)).record
+    assert (isolated.status, isolated.isolation is None, here.isolation) == ("ok", False, None)
+    assert isolated.readout_sha256 == here.readout_sha256
 
 
 def test_an_outcome_is_not_believed_before_it_is_checked():
@@ -66,7 +83,10 @@ def test_an_outcome_is_not_believed_before_it_is_checked():
         wire_format.unpack_outcome(outcome(), 3)
 
 
-ALL = ("forget", "retain", "holdout", "training_log", "gold_labels", "gold_probabilities")
+ALL = (
+    "forget", "retain", "holdout", "training_log", "update_log", "gold_labels",
+    "gold_probabilities",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("requires", [ALL, ("retain",), ()])
@@ -84,3 +104,12 @@ def test_inputs_arrive_as_they_were_given(library, requires):
     assert got.access.get("training_log") == given.access.get("training_log")
     for name in GOLD_ACCESS & set(requires):
         assert torch.equal(got.access[name], given.access[name])
+    updates, expected = (one.access.get("update_log", {}) for one in (got, given))
+    assert updates.keys() == expected.keys()
+    assert all(torch.equal(updates[name], value) for name, value in expected.items())
+
+
+def test_shards_arrive(sharded):
+    given = make_inputs(sharded, "shards")
+    got = wire_format.unpack_inputs(wire_format.pack_inputs(given))
+    assert got.access == given.access == {"shards": 3}

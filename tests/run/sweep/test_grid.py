@@ -92,6 +92,7 @@ def test_every_mistake_is_reported_at_once(read):
         ('tasks = ["tiny"]\nmethods = [{name = "tmu", lrr = [1, 2]}]', "methods.0: tmu has no"),
         ('tasks = ["tiny"]\nmethods = [{name = "tmu", lr = []}]', "methods.0: lr has no value"),
         ('tasks = ["tiny"]\nmethods = ["nothing"]', "methods.0: unknown method"),
+        ('tasks = ["tiny"]\nmethods = ["tmu", "for-ensembles"]', "methods: for-ensembles needs an"),
         ('tasks = ["tiny"]\nmethods = ["tmu"]\nseeds = [0, 0]', "seeds: 0 twice"),
         ('tasks = ["tiny"]\nmethods = ["tmu"]\ncases = "some"', "cases: "),
     ],

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mubench.gold.build import TrainJob
-from mubench.gold.library import READOUTS
+from mubench.gold.library import MODELS, READOUTS, UPDATE_LOGS
 from mubench.record.folder import ResultsFolder, read_record
 from mubench.run.cell import Measured, failed_record
 from mubench.run.execute import MethodOutcome
@@ -92,3 +92,16 @@ def test_a_job_names_what_it_reads(library, jobs):
     )
     for names in (original, *golds):
         assert any(library.store.holds(*name) for name in names)
+
+
+def test_a_job_reads_the_log_that_its_method_takes_back(library, read, place, executor):
+    loaded = library.loaded
+    ref = loaded.update_log_ref(loaded.originals[0])
+    grid = 'tasks = ["tiny"]\nmethods = ["takes-back"]\ncases = ["b-6"]'
+    empty = replace(place, cache=place.results / "no cache")  # another test can have made the log
+    jobs = {job.gives: job for job in in_order(make_plans(read(grid), empty, executor))}
+    *trainings, cell = jobs.values()
+    assert ((UPDATE_LOGS, ref.key),) in cell.work.reads
+    assert jobs[ref.key].work.reads == (((MODELS, loaded.originals[0].key),),)
+    assert cell.needs == {job.gives for job in trainings}
+    assert len(trainings) == 4

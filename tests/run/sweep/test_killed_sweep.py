@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import pytest
 
 from tests.helpers.processes import ON_LINUX
-from tests.helpers.sweeps import KILLS, RAY, finish, measured, no_process_of, start, succeed
+from tests.helpers.sweeps import KILLS, RAY, finish, measured, outliving, start, succeed
 from tests.helpers.tiny import TINY
 
 TASK = TINY.replace("epochs = 3", "epochs = 20")  # so that trainings are often hit
@@ -49,19 +49,19 @@ def undisturbed(tmp_path_factory):
     return measured(folder / "results")
 
 
-def killed_after(folder, options, seconds, token) -> bool:
-    """Kills a sweep after some seconds; False if the sweep ended before."""
+def killed_after(folder, options, seconds, token) -> subprocess.Popen | None:
+    """A sweep that was killed after some seconds; None if it ended before."""
     process = start(folder, folder / "cache", *options, token=token)
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         finish(process)
-        assert no_process_of(token), "the processes of a killed sweep end"
-        return True
+        assert not outliving(process, token), "the processes of a killed sweep end"
+        return process
     out, err = finish(process)
     assert process.returncode == 0, out + err
-    return False
+    return None
 
 
 @pytest.mark.parametrize("options", ENGINES.values(), ids=ENGINES)
@@ -78,18 +78,19 @@ def test_a_sweep_killed_at_random_moments_ends_with_the_same_records(
     seed = random.randrange(10**6)
     print(f"seed {seed}, undisturbed {took:.0f} s")  # noqa: T201 - to repeat a failure
     draw = random.Random(seed)
-    num_killed = num_ended = 0
-    while num_killed < KILLS:
+    token, killed, num_ended = f"SWEEP_{seed}", [], 0
+    while len(killed) < KILLS:
         shutil.rmtree(results)
         shutil.rmtree(cache)
-        while num_killed < KILLS and killed_after(
-            tmp_path, options, draw.uniform(0.05, 0.9) * took, f"SWEEP_{seed}"
+        while len(killed) < KILLS and (
+            process := killed_after(tmp_path, options, draw.uniform(0.05, 0.9) * took, token)
         ):
-            num_killed += 1
+            killed.append(process)
         succeed(tmp_path, cache, *options)
         num_ended += 1
         assert measured(results) == undisturbed
-        print(f"killed {num_killed} times, ended {num_ended} times")  # noqa: T201
+        print(f"killed {len(killed)} times, ended {num_ended} times")  # noqa: T201
+    assert not any(outliving(process, token, agents=True) for process in killed)
 
     before = {path: path.stat().st_mtime_ns for path in results.rglob("*.json")}
     (tmp_path / "grid.toml").write_text(GRID.replace('["finetune"', '["original", "finetune"'))

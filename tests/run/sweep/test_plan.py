@@ -42,6 +42,27 @@ def test_a_plan_knows_what_is_cached_and_what_was_measured(read, place, executor
     assert len(plans.make_plans(cells, place, executor)[0].cells) == 4
 
 
+def test_a_log_of_updates_is_made_once_before_the_cells_that_take_it_back(read, place, executor):
+    """Two seeds start from one original, and `finetune` asks for no log."""
+    text = 'tasks = ["tiny"]\nmethods = ["finetune", "takes-back"]\nseeds = [0, 1]\ncases = ["d-6"]'
+    (plan,) = plans.make_plans(read(text), place, executor)
+    (log,) = [job for job in plan.trainings if job.work.logs_updates]
+    assert log.label == "tiny: original 0 with its log"
+    assert len(plan.trainings) == 3
+    assert not log.needs, "the original is cached"
+    takes = {job.work.cell.method.name: log.gives in job.needs for job in plan.cells}
+    assert takes == {"finetune": False, "takes-back": True}
+
+    empty = replace(place, cache=place.results / "no cache")
+    (plan,) = plans.make_plans(read(text), empty, executor)
+    (log,) = [job for job in plan.trainings if job.work.logs_updates]
+    originals = {job.gives for job in plan.trainings if job.label == "tiny: original 0"}
+    assert log.needs == originals
+    done = [job.label for job, _ in plans.run(plans.in_order([plan]), executor)]
+    assert done.index("tiny: original 0") < done.index(log.label)
+    assert done.index(log.label) < done.index("tiny: takes-back on d-6, seed 0")
+
+
 def test_a_plan_knows_what_a_method_took_elsewhere(tiny, read, place):
     executor = InlineExecutor(training_seconds=600.0)
     cells = read('tasks = ["tiny"]\nmethods = ["finetune"]\ncases = ["b-6"]')

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from mubench._util.cache import Store
-from mubench.gold.library import MODELS
+from mubench.gold.build import TrainJob
+from mubench.gold.library import MODELS, UPDATE_LOGS
+from mubench.run.sweep.jobs import Job
+from mubench.training import loop
 
 pytest.importorskip("ray")
 from mubench.run.sweep import ray_worker
@@ -46,6 +49,18 @@ def test_what_is_there_is_not_replaced(library, tmp_path):
     unpack(there, name, ({"own": b"own"}, {}))
     unpack(there, name, pack(library.store, name))
     assert pack(there, name) == ({"own": b"own"}, {})
+
+
+def test_a_log_of_updates_travels(library, tmp_path):
+    loaded, there = library.loaded, Store(tmp_path)
+    ref = loaded.update_log_ref(loaded.originals[0])
+    work = TrainJob.of(ref, loaded.task, there.root, "cpu")
+    ((name,),) = work.reads
+    unpack(there, name, pack(library.store, name))
+    with loop.threads(1):
+        work()
+    made = ray_worker._made(Job(work, "", 0.0, gives=ref.key), there)
+    assert made.keys() == {(UPDATE_LOGS, ref.key)}
 
 
 def test_a_nodes_own_cache_counts_then_the_drivers_then_the_users(tmp_path, monkeypatch):
