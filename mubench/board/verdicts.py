@@ -129,6 +129,10 @@ class Judgement:
         return group, -self.gap_closed.value if self.gap_closed else 0.0
 
 
+P_VALUES = ("p_better", "p_worse", "p_activation_worse", "p_retraining", "p_equivalent")
+"""The fields of a judgement that are p values, in the order of the page."""
+
+
 def judge(evidence: Mapping[str, Evidence]) -> dict[str, Judgement]:
     """The judgements of a family of entries, which are corrected for one another.
 

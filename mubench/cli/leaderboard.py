@@ -14,7 +14,7 @@ from mubench._util.messages import say
 from .options import examples, usage_errors
 
 if TYPE_CHECKING:
-    from mubench.board.page import MethodPage
+    from mubench.board.pages.entries_table import MethodPage
     from mubench.board.ranking import TaskBoard
     from mubench.record.check import Results
     from mubench.task.spec import Task
@@ -71,8 +71,10 @@ def leaderboard(
     on the page. Then the other records are rendered, and the exit code is 1.
     """
     read, tasks = read_folder(results, task_files)
-    from mubench.board.page import excerpt, frame, missing_plots, render
+    from mubench.board.pages.excerpt import excerpt
+    from mubench.board.pages.leaderboard import missing_plots, render
     from mubench.board.ranking import build
+    from mubench.board.table import frame
     from mubench.record.again import marks
     from mubench.record.folder import ResultsFolder
 
@@ -153,8 +155,8 @@ def report(plan: Path, results: Path, page: Path, check: bool, task_files: tuple
     PLAN is the TOML file. The published figures are in the CSV file of the same name beside it.
     """
     read, tasks = read_folder(results, task_files)
+    from mubench.board.pages.report import read_report, render_report
     from mubench.board.ranking import build
-    from mubench.board.report import read_report, render_report
 
     with usage_errors():
         boards = build(read.checked, tasks)
@@ -187,8 +189,8 @@ def _method_pages(
     import inspect
 
     from mubench.board.ledger import ledgers
-    from mubench.board.method_page import Described, render_method
-    from mubench.board.page import MethodPage
+    from mubench.board.pages.entries_table import MethodPage
+    from mubench.board.pages.method import Described, render_method
     from mubench.method.discovery import load_method
     from mubench.method.parameters import describe_parameters
 

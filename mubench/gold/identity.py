@@ -9,7 +9,7 @@ from mubench.task.spec import Case, Task, spec_content
 
 FIRST_GOLD_SEED = 1  # because the first original has seed 0
 CODE_VERSION = 1  # raise it when the code would make other weights from the same identity
-UPDATE_LOG_VERSION = 2  # raise it when the code would log other updates of the same training
+UPDATE_LOG_VERSION = 3  # raise it when the code would log other updates of the same training
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 UPDATE_LOGS = "update-logs"
 """The kind of logs of updates."""
 WEIGHTS, READOUT, STATE = "weights.safetensors", "readout.npz", "state"
-"""The file in an entry of each kind."""
+"""The file in an entry of each kind. A log has weights too: those at the end of its training."""
 
 
 def update_log_file(forget_sha256: str) -> str:
@@ -103,9 +103,7 @@ class GoldLibrary:
 
     def model(self, ref: ModelRef) -> nn.Module:
         """A copy of a model, in eval mode on the device; must be cached."""
-        model = self.loaded.fresh(0)
-        model.load_state_dict(safetensors.torch.load(self._entry(ref).content(WEIGHTS)))
-        return model.to(memory_format=torch.channels_last).eval()
+        return self._model_in(self._entry(ref))
 
     def training_log(self, ref: ModelRef) -> tuple[EpochLog, ...]:
         """The log of a model's training, one line per epoch; must be cached."""
@@ -140,11 +138,17 @@ class GoldLibrary:
         Returns:
             Name of the parameter to float32 on the device, in the parameter's shape.
         """
-        entry = self.update_log_entry(ref)
-        assert entry, f"{ref.label} is not cached: mubench.gold.build comes first"
         file = update_log_file(self.loaded.forget_sha256(case))
-        updates = safetensors.torch.load(entry.content(file))
+        updates = safetensors.torch.load(self._log_entry(ref).content(file))
         return {name: value.to(self.loaded.device) for name, value in updates.items()}
+
+    def logged_original(self, ref: UpdateLogRef) -> nn.Module:
+        """A copy of the original that a log is of, in eval mode on the device; must be cached.
+
+        It has other weights than `model(ref.original)` where another processor, GPU or torch
+        trained that one.
+        """
+        return self._model_in(self._log_entry(ref))
 
     def readout(self, ref: ModelRef, case: Case) -> StoredReadout:
         """The readout of a model on a case, made from the model's weights if it is not cached.
@@ -189,3 +193,13 @@ class GoldLibrary:
         entry = self.model_entry(ref)
         assert entry, f"{ref.label} is not cached: mubench.gold.build comes first"
         return entry
+
+    def _log_entry(self, ref: UpdateLogRef) -> Entry:
+        entry = self.update_log_entry(ref)
+        assert entry, f"{ref.label} is not cached: mubench.gold.build comes first"
+        return entry
+
+    def _model_in(self, entry: Entry) -> nn.Module:
+        model = self.loaded.fresh(0)
+        model.load_state_dict(safetensors.torch.load(entry.content(WEIGHTS)))
+        return model.to(memory_format=torch.channels_last).eval()

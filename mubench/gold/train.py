@@ -126,7 +126,7 @@ def _log_updates(
     """Trains an original again. For each case, sums what the steps that met D_f changed.
 
     Returns:
-        A file for each case, and the provenance.
+        A file for each case, one for the model at the end of the training, and the provenance.
     """
     loaded = library.loaded
     started = time.perf_counter()
@@ -148,8 +148,8 @@ def _log_updates(
     if difference:
         say(
             f"{loaded.task.id}: {ref.original.label}, trained again here, ends with other weights, "
-            f"up to {difference:.2g} apart: another processor, GPU or torch made it; its log of "
-            "updates is of the training here"
+            f"up to {difference:.2g} apart: another processor, GPU or torch made it; methods that "
+            "take the log start from the original of the training here"
         )
     provenance = {
         "identity": ref.identity,
@@ -170,6 +170,7 @@ def _log_updates(
         )
         for case, updates in zip(loaded.cases, updates_C, strict=True)
     }
+    contents[WEIGHTS] = safetensors.torch.save(contiguous_tensors(model.state_dict()))
     return contents, provenance
 
 

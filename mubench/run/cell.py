@@ -231,7 +231,7 @@ def measure_anew(
         else:
             stored = StoredReadout.of(readout, "the readout of the unlearned model")
             golds = library.readouts(cell.case)
-            nothing = library.readout(loaded.original(cell.case, cell.seed), cell.case)
+            nothing = _nothing(library, cell)
             scored = _score(
                 library, cell, unlearned, stored, golds, nothing, outcome.reports, flags
             )
@@ -369,7 +369,7 @@ def method_inputs(library: GoldLibrary, cell: Cell) -> MethodInputs:
     if GOLD_PROBABILITIES in requires:
         access[GOLD_PROBABILITIES] = _gold_probabilities(library, cell.case)
     return MethodInputs(
-        original=library.model(original).state_dict(),
+        original=_start(library, cell).state_dict(),
         access={name: access[name] for name in requires},
         requires=requires,
         num_forget=len(forget),
@@ -381,6 +381,23 @@ def method_inputs(library: GoldLibrary, cell: Cell) -> MethodInputs:
         seed=derive_seed("method seed", cell.seed, cell.case.id),
         device=loaded.device,
     )
+
+
+def _start(library: GoldLibrary, cell: Cell) -> nn.Module:
+    """The original that a method starts from. With a log of updates, it is the one of the log."""
+    original = library.loaded.original(cell.case, cell.seed)
+    if UPDATE_LOG in cell.method.requires:
+        return library.logged_original(library.loaded.update_log_ref(original))
+    return library.model(original)
+
+
+def _nothing(library: GoldLibrary, cell: Cell) -> StoredReadout:
+    """The readout of the original that a method starts from."""
+    original = library.loaded.original(cell.case, cell.seed)
+    if UPDATE_LOG in cell.method.requires:
+        readout = library.loaded.readout(_start(library, cell), cell.case)
+        return StoredReadout.of(readout, original.label)
+    return library.readout(original, cell.case)
 
 
 def _gold_labels(library: GoldLibrary, case: Case) -> Tensor:
@@ -469,7 +486,7 @@ def _score(
     some = forget[:COMPARED] + retain[:COMPARED]
     found = find_flags(
         unlearned,
-        library.model(loaded.original(cell.case, cell.seed)),
+        _start(library, cell),
         own,
         others,
         outputs=lambda model: loop.predict(model, some, loaded.pipeline),

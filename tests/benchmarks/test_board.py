@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from mubench.board.page import render
+from mubench.board.pages.leaderboard import render
 from mubench.board.ranking import build
 from mubench.record.check import read_results
 from tests.helpers.lab import Lab, make_task

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mubench.board.components import Components, crossed, variance_components
-from mubench.board.page import render
+from mubench.board.pages.leaderboard import render
 from tests.helpers.boards import boards
 from tests.helpers.lab import Lab, make_task
 

@@ -3,7 +3,7 @@
 import pytest
 
 from mubench.board.orders import Agreement, agreement
-from mubench.board.page import render
+from mubench.board.pages.leaderboard import render
 from mubench.record.flags import Flag
 from tests.helpers.boards import boards
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mubench.board.page import render
+from mubench.board.pages.leaderboard import render
 from mubench.board.ranking import Standing, build
 from mubench.board.verdicts import Verdict
 from mubench.record.check import read_results

@@ -36,11 +36,11 @@ def test_the_contracts_hold(copy):
 
 
 BREACHES = {
-    "Rooms import downwards only": ("task/spec.py", "from mubench.board import page"),
+    "Rooms import downwards only": ("task/spec.py", "from mubench.board.pages import leaderboard"),
     "What reads records needs no torch": ("record/rules.py", "import torch"),
     "Only plots draw": ("gate/entry.py", "import matplotlib.pyplot"),
     "The core knows no built-in method": ("gold/build.py", "import mubench_methods"),
-    "No circles inside a room": ("board/ranking.py", "from mubench.board import page"),
+    "No circles inside a room": ("board/ranking.py", "from mubench.board.pages import leaderboard"),
 }
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from mubench.board.ledger import ledgers
-from mubench.board.page import MethodPage, render
+from mubench.board.pages.entries_table import MethodPage
+from mubench.board.pages.leaderboard import render
 from mubench.board.ranking import build
 from mubench.record.check import read_results
 from mubench.run.notebook import measure

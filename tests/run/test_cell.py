@@ -14,13 +14,16 @@ import torch
 from torch import nn
 
 from mubench._util.errors import UserError
+from mubench.gold.library import MODELS, READOUTS, WEIGHTS
 from mubench.gold.train import train
 from mubench.method.discovery import load_method
 from mubench.method.parameters import configure
 from mubench.record.folder import ResultsFolder, read_record
 from mubench.record.readout import parse_readout
 from mubench.run.cell import Cell, check_fits, measure
+from mubench.training.networks import contiguous_tensors
 from tests.helpers.methods import method_class
+from tests.helpers.stores import copy_of
 
 
 def ascend(problem):
@@ -403,3 +406,37 @@ def test_the_log_of_updates_is_that_of_the_cells_original_and_case(run, library)
     assert record.error is None
     assert record.requires == ("update_log",)
     assert (record.cost.forward_samples, record.cost.backward_samples) == (0, 0)
+
+
+def test_with_a_log_a_method_starts_from_the_original_that_the_log_is_of(library, tmp_path):
+    """Another processor may have made the original, and what it learned is in no log."""
+    own = copy_of(library, tmp_path / "copy")
+    loaded, case = own.loaded, own.loaded.cases[0]
+    original = loaded.originals[0]
+    ref = loaded.update_log_ref(original)
+    train(own, ref)
+    entry, elsewhere = own.model_entry(original), own.model(original)
+    with torch.no_grad():
+        for weight in elsewhere.parameters():
+            weight.mul_(0.9)
+    content = safetensors.torch.save(contiguous_tensors(elsewhere.state_dict()))
+    own.store.write(MODELS, original.key, {WEIGHTS: content}, entry.provenance, replace=True)
+    own.store.remove(READOUTS, loaded.readout_key(original, case))
+
+    starts, nothing = {}, {}
+    for needs in ("retain", "update_log"):
+
+        def note(problem, needs=needs):
+            starts[needs] = {name: w.clone() for name, w in problem.original.state_dict().items()}
+            return problem.original
+
+        method = method_class(note, (needs,))
+        cell = Cell(case, method, configure(method, {}), 0)
+        record = measure(own, cell, ResultsFolder(tmp_path / needs)).record
+        assert "no-op" in record.flags
+        assert record.nothing["delta"] == record.metrics["delta"]
+        nothing[needs] = record.nothing_readout_sha256
+    for needs, model in (("retain", elsewhere), ("update_log", own.logged_original(ref))):
+        expected = model.state_dict()
+        assert all(torch.equal(value, expected[name]) for name, value in starts[needs].items())
+    assert nothing["retain"] != nothing["update_log"]

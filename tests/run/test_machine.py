@@ -47,7 +47,7 @@ def test_the_harness_is_known_by_the_files_that_take_part(tmp_path, monkeypatch)
     compute = machine.harness_sha256.__wrapped__  # not the cached one
     before = compute()
     assert before == machine.harness_sha256()
-    with (copy / "board/page.py").open("a") as file:
+    with (copy / "board/pages/leaderboard.py").open("a") as file:
         file.write("# a comment\n")
     assert compute() == before
     with (copy / "run/flags.py").open("a") as file:

@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 
+from mubench.board.ranking import Entry
 from mubench.record.again import Mark
-
-from .ranking import Entry
 
 CANNOT_BE_TOLD = """\
 - **What a record cannot show**: seconds, memory, counts of samples and isolation are as whoever

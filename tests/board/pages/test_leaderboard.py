@@ -5,9 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from mubench.board.page import COLUMNS, EXCERPT_COLUMNS, excerpt, frame, render
+from mubench.board.pages.entries_table import COLUMNS, EXCERPT_COLUMNS
+from mubench.board.pages.excerpt import excerpt
+from mubench.board.pages.leaderboard import render
 from mubench.board.plots.draw import draw
 from mubench.board.plots.style import planned
+from mubench.board.table import frame
 from mubench.record.flags import Flag
 from mubench.record.folder import read_record
 from mubench.record.measures import MEASURES, Place, shown_in

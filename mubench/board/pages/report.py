@@ -23,9 +23,8 @@ from mubench._util.errors import UserError
 from mubench._util.statistics import MeanInterval, mean_interval
 from mubench._util.tables import markdown
 from mubench._util.toml import read_model, read_text
+from mubench.board.ranking import Entry, TaskBoard
 from mubench.record.check import Checked
-
-from .ranking import Entry, TaskBoard
 
 FLOOR = "floor"
 """Stands for the golds against each other where an entry is named."""

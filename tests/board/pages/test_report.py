@@ -5,7 +5,7 @@ import re
 import pytest
 
 from mubench._util.errors import UserError
-from mubench.board.report import read_report, render_report
+from mubench.board.pages.report import read_report, render_report
 from tests.helpers.boards import boards
 from tests.helpers.lab import Lab, make_task
 

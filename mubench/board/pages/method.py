@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 
 from mubench._util.messages import counted
 from mubench._util.tables import markdown
+from mubench.board.ledger import SCENARIOS, Claim, Ledger, sheet
+from mubench.board.ranking import Entry, TaskBoard
 from mubench.record.flags import Flag
 from mubench.record.measures import MEASURES
 
-from .ledger import SCENARIOS, Claim, Ledger, sheet
-from .page import COLUMNS, bullet, entries_table
-from .ranking import Entry, TaskBoard
+from .entries_table import COLUMNS, entries_table
+from .section import bullet
 
 SHOWN = (
     "rank", "method", "verdict", "delta", "gap_closed", "activation_distance", "test_accuracy",

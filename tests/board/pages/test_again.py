@@ -1,6 +1,6 @@
 """The page says how much of an entry was measured again."""
 
-from mubench.board.page import render
+from mubench.board.pages.leaderboard import render
 from mubench.record.check import read_results
 from tests.helpers.boards import boards
 from tests.helpers.entries import made_mark

@@ -3,8 +3,9 @@
 import pytest
 
 from mubench.board.ledger import Ledger, read_ledger
-from mubench.board.method_page import Described, render_method
-from mubench.board.page import MethodPage, render
+from mubench.board.pages.entries_table import MethodPage
+from mubench.board.pages.leaderboard import render
+from mubench.board.pages.method import Described, render_method
 from mubench.record.flags import Flag
 from tests.helpers.boards import boards
 from tests.helpers.strangers import LEDGER
