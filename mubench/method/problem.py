@@ -481,8 +481,9 @@ class Problem:
             batch_size: samples per batch. None: the recipe's; per sample: as memory allows.
         """
         if square and per_sample:
-            each = self.sample_gradients(model, samples, loss=loss, batch_size=batch_size)
-            return derivatives.mean_squares(each, model)
+            return derivatives.mean_squares(
+                model, samples, self._pipeline, loss=loss, batch_size=batch_size
+            )
         batches = loop.batches(
             samples,
             self._pipeline,

@@ -18,6 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mubench.task.data import Samples
 
+from . import layerwise
 from .loop import Batch, Loss, Pipeline
 from .precision import whole_float32
 
@@ -26,6 +27,9 @@ PER_SAMPLE_FLOATS = 2**28
 
 PASSES_AT_ONCE = 512
 """Most backward passes of a sample that run at once: bounds the memory of activations."""
+
+SQUARED_AT_ONCE = 64
+"""Samples whose squared gradients are summed at once: what a processor's cache does best."""
 
 ATTACKED_AT_ONCE = 500
 """Samples that are attacked at once: bounds memory."""
@@ -74,49 +78,77 @@ def sample_gradients(
     Yields:
         By name of a parameter: (N, *its shape), or (N, M, *its shape) for M values.
     """
-    # In torch's own memory format, because pooling of channels-last images has no `vmap`.
-    fixed = {name: weight.detach().contiguous() for name, weight in model.named_parameters()}
-    weights = {name: fixed.pop(name) for name in _trainable(model)}
-    num_weights = sum(weight.numel() for weight in weights.values())
-
-    def values(weights: dict[str, Tensor], image: Tensor, label: Tensor, index: Tensor) -> Tensor:
-        batch = Batch(image[None], label[None], index[None])
-        logits_1K = functional_call(model, fixed | weights, (batch.images_NCHW,)).float()
-        return loss(logits_1K, batch)
-
-    # By the images too, so that every pass reaches the first layer and is counted.
-    derive = vmap(jacrev(values, (0, 1)), (None, 0, 0, 0))
+    compute = layerwise.sample_gradients if layerwise.is_layerwise(model) else _by_vmap
     start = 0
     while start < len(samples):
-        chunk = samples[start : start + (batch_size or 1)]
-        index_N = torch.arange(start, start + len(chunk), device=chunk.labels.device)
-        with _evaluating(model), sdpa_kernel(SDPBackend.MATH):  # the fused have no `vmap`
-            images_NCHW = pipeline.normalise(chunk.images).contiguous()
-            gradients, _ = derive(weights, images_NCHW, chunk.labels, index_N)
+        batch = _some(samples, pipeline, start, batch_size or 1)
+        with _evaluating(model):
+            gradients = compute(model, batch, loss)
         yield gradients
-        start += len(chunk)
+        start += len(batch.labels_N)
         # The first sample, alone, tells how many values the loss has.
-        each = sum(gradient.numel() for gradient in gradients.values()) // len(chunk)
-        num_values = each // num_weights
+        each = sum(gradient.numel() for gradient in gradients.values()) // len(batch.labels_N)
+        num_values = each // _num_trained(model)
         batch_size = batch_size or max(
             1, min(PER_SAMPLE_FLOATS // each, PASSES_AT_ONCE // num_values)
         )
 
 
-def mean_squares(per_sample: Iterable[dict[str, Tensor]], like: nn.Module) -> dict[str, Tensor]:
-    """The mean over samples of squared gradients; those of several values of a loss are summed.
+def _some(samples: Samples, pipeline: Pipeline, start: int, count: int) -> Batch:
+    """A batch of some samples from a place on, without augmentation."""
+    some = samples[start : start + count]
+    index_N = torch.arange(start, start + len(some), device=some.labels.device)
+    return Batch(pipeline.normalise(some.images), some.labels, index_N)
+
+
+def _by_vmap(model: nn.Module, batch: Batch, loss: Loss) -> dict[str, Tensor]:
+    """What `layerwise.sample_gradients` returns, of any network."""
+    # In torch's own memory format, because pooling of channels-last images has no `vmap`.
+    fixed = {name: weight.detach().contiguous() for name, weight in model.named_parameters()}
+    weights = {name: fixed.pop(name) for name in _trainable(model)}
+
+    def values(weights: dict[str, Tensor], image: Tensor, label: Tensor, index: Tensor) -> Tensor:
+        one = Batch(image[None], label[None], index[None])
+        logits_1K = functional_call(model, fixed | weights, (one.images_NCHW,)).float()
+        return loss(logits_1K, one)
+
+    # By the images too, so that every pass reaches the first layer and is counted.
+    derive = vmap(jacrev(values, (0, 1)), (None, 0, 0, 0))
+    with sdpa_kernel(SDPBackend.MATH):  # the fused have no `vmap`
+        images_NCHW = batch.images_NCHW.contiguous()
+        gradients, _ = derive(weights, images_NCHW, batch.labels_N, batch.index_N)
+    found: dict[str, Tensor] = gradients
+    return found
+
+
+def mean_squares(
+    model: nn.Module, samples: Samples, pipeline: Pipeline, *, loss: Loss, batch_size: int | None
+) -> dict[str, Tensor]:
+    """The mean over samples of what `sample_gradients` yields, squared, and summed over M values.
 
     Args:
-        per_sample: from `sample_gradients`.
-        like: the model of the gradients.
+        model: whose trainable parameters the loss is derived by.
+        samples: to go through.
+        pipeline: normalises the images.
+        loss: as for `sample_gradients`.
+        batch_size: samples at a time; None: as many as memory allows.
     """
-    total = {name: torch.zeros_like(weight) for name, weight in _trainable(like).items()}
-    count = 0
-    for gradients in per_sample:
-        for name, gradient in gradients.items():
-            total[name] += gradient.square().sum_to_size(total[name].shape)
-        count += len(gradient)
-    return {name: value / count for name, value in total.items()}
+    total = {name: torch.zeros_like(weight) for name, weight in _trainable(model).items()}
+    if layerwise.is_layerwise(model):
+        at_once = batch_size or max(
+            1, min(SQUARED_AT_ONCE, PER_SAMPLE_FLOATS // _num_trained(model))
+        )
+        for start in range(0, len(samples), at_once):
+            with _evaluating(model):
+                batch = _some(samples, pipeline, start, at_once)
+                for name, value in layerwise.sums_of_squares(model, batch, loss).items():
+                    total[name] += value
+    else:
+        found = sample_gradients(model, samples, pipeline, loss=loss, batch_size=batch_size)
+        for gradients in found:
+            for name, gradient in gradients.items():
+                total[name] += gradient.square().sum_to_size(total[name].shape)
+    return {name: value / len(samples) for name, value in total.items()}
 
 
 def attack(
@@ -177,6 +209,10 @@ def _length(images_NCHW: Tensor) -> Tensor:
 
 def _unit(images_NCHW: Tensor) -> Tensor:
     return images_NCHW / _length(images_NCHW).clamp_min(1e-12)
+
+
+def _num_trained(model: nn.Module) -> int:
+    return sum(weight.numel() for weight in _trainable(model).values())
 
 
 def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:
