@@ -12,7 +12,7 @@ from mubench._util.errors import UserError
 from mubench._util.hashing import digest
 from mubench.record.check import read_results
 from mubench.record.folder import ResultsFolder, read_file
-from mubench.record.schema import Record
+from mubench.record.schema import UPDATE_LOG, Record
 from mubench.task.installed import installed_tasks
 from mubench.task.spec import Task
 
@@ -47,10 +47,14 @@ def import_published(store: Store, results: Path) -> int:
 
 
 def _readouts(folder: ResultsFolder, record: Record) -> Iterator[tuple[int, str | None, Path]]:
-    """Of each model that a record was scored against: its seed, its D_f, and its readout's file."""
+    """Of each model that a record was scored against: its seed, its D_f, and its readout's file.
+
+    The original of a log of updates is left out, because it can have other weights than the
+    original of that seed.
+    """
     for gold, path in zip(record.golds, folder.golds(record), strict=True):
         yield gold.seed, record.forget_sha256, path
-    if record.nothing_readout_sha256:
+    if record.nothing_readout_sha256 and UPDATE_LOG not in record.requires:
         yield record.original_seed, None, folder.original(record)
 
 

@@ -1,10 +1,9 @@
 """What a method may declare, and what it may report."""
 
+from mubench.record.schema import UPDATE_LOG as UPDATE_LOG
+
 SHARDS = "shards"
 """Access to the shards of an original that is an ensemble. So the method is for such tasks only."""
-
-UPDATE_LOG = "update_log"
-"""Access to what the original's training steps that met D_f have changed, summed."""
 
 ACCESS = frozenset({"forget", "retain", "holdout", "training_log", SHARDS, UPDATE_LOG})
 """What a method may declare in `requires`."""

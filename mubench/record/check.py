@@ -37,7 +37,7 @@ from .folder import ResultsFolder, read_file, read_record, readout_beside
 from .measures import MEASURES
 from .readout import Arrays, Readout, parse_readout, read_arrays, same_case
 from .rules import FullRecheck, TaskRules, compare_all
-from .schema import GoldReference, Metric, Record
+from .schema import UPDATE_LOG, GoldReference, Metric, Record
 from .stacked import StackedReadouts, floor_values, recompute
 
 TELLING = ("margin_distance", "activation_distance", "test_accuracy")
@@ -373,15 +373,17 @@ def _reject_odd_originals(outcomes: Sequence[Checked | Rejected]) -> list[Checke
     """Rejects records whose original scores otherwise than in most records of that original.
 
     Otherwise an entry that starts from a worse original would close more of the gap. Devices round
-    differently, so scores may differ by as much as that moves them.
+    differently, so scores may differ by as much as that moves them. The original of a log of
+    updates is trained where the log is made, and is held against those of other logs.
     """
-    groups: dict[tuple[str, str, int], list[Checked]] = defaultdict(list)
+    groups: dict[tuple[str, str, int, bool], list[Checked]] = defaultdict(list)
     for outcome in outcomes:
         if isinstance(outcome, Checked) and outcome.nothing:
             record = outcome.record
-            groups[record.task, record.case, record.original_seed].append(outcome)
+            has_log = UPDATE_LOG in record.requires
+            groups[record.task, record.case, record.original_seed, has_log].append(outcome)
     odd: dict[str, int] = {}
-    for (*_, seed), group in groups.items():
+    for (*_, seed, _), group in groups.items():
         scores_CM = np.array([[one.nothing[name] for name in TELLING] for one in group])
         is_odd_C = (np.abs(scores_CM - np.median(scores_CM, axis=0)) > SAME_ORIGINAL).any(axis=1)
         odd |= {one.file: seed for one, is_odd in zip(group, is_odd_C, strict=True) if is_odd}

@@ -248,6 +248,10 @@ def retrain_epochs_equivalent(epochs: int, num_retain: int, num_train: int) -> f
     return epochs * num_retain / num_train
 
 
+UPDATE_LOG = "update_log"
+"""Access to what the original's training steps that met D_f have changed, summed."""
+
+
 class RecordHead(_Part):
     """The identity of a measurement: of what, by which code and where a cell is measured."""
 

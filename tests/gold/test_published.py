@@ -34,6 +34,12 @@ def test_no_gold_has_to_be_trained_where_its_readout_was_published(library, resu
     assert import_published(other.store, results) == 0
 
 
+def test_the_original_of_a_log_is_not_taken_for_that_of_its_seed(results, tmp_path):
+    (path,) = ResultsFolder(results).records()
+    edit(path, requires=["retain", "update_log"])
+    assert import_published(Store(tmp_path / "other"), results) == 2
+
+
 def test_readouts_of_a_record_that_does_not_hold_stay_outside(results, tmp_path):
     (path,) = ResultsFolder(results).records()
     edit(path, metrics__delta__value=1.25)
