@@ -15,14 +15,6 @@ from tests.helpers.entries import at_work, copy_of_entry
 from tests.helpers.tiny import SHARDED, TINY
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Files with tests that may take longer than usual come first, so no process ends on one."""
-    usual = float(config.getini("timeout"))
-    marks = ((item.path, item.get_closest_marker("timeout")) for item in items)
-    long = {path for path, mark in marks if mark and mark.args[0] > usual}
-    items.sort(key=lambda item: item.path not in long)
-
-
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No test reads or writes the user's cache; all tests of a process share one."""

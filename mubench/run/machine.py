@@ -65,6 +65,7 @@ TAKES_PART = (
     "training/allcnn.py",
     "training/derivatives.py",
     "training/ensemble.py",
+    "training/layerwise.py",
     "training/loop.py",
     "training/networks.py",
     "training/precision.py",

@@ -5,9 +5,10 @@ import pytest
 
 from mubench._util.errors import UserError
 from mubench._util.hashing import sha256_of
-from mubench.board.table import leaderboard
+from mubench.board.table import frame, leaderboard
 from mubench.record.again import write_mark
 from mubench.record.folder import ResultsFolder
+from tests.helpers.boards import boards
 from tests.helpers.entries import made_mark
 from tests.helpers.lab import Lab, edit, make_task
 
@@ -51,3 +52,11 @@ def test_a_record_that_does_not_hold_is_left_out(tmp_path):
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match="there is no folder of records"):
         leaderboard(tmp_path / "nowhere")
+
+
+def test_frame_has_numbers_for_programs(lab):
+    lab.add_entry("m", accuracy=0.9)
+    table = frame(boards(lab)).set_index("method")
+    assert table.loc["m", "delta"] == pytest.approx(20, abs=1)
+    assert table.loc["m", "cases"] == 4
+    assert table.loc["floor", "standing"] == "floor"

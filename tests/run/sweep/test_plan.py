@@ -7,11 +7,13 @@ import pytest
 
 from mubench._util.workers import WorkerLost
 from mubench.gold.build import TrainJob
+from mubench.gold.library import UPDATE_LOGS
 from mubench.record.folder import ResultsFolder
 from mubench.record.schema import Cost, Record
 from mubench.run.sweep import plan as plans
 from mubench.run.sweep.jobs import Job, JobResult
 from tests.helpers.executors import InlineExecutor
+from tests.helpers.stores import keys
 
 
 def test_shards_are_disjoint_and_make_up_the_grid():
@@ -42,8 +44,12 @@ def test_a_plan_knows_what_is_cached_and_what_was_measured(read, place, executor
     assert len(plans.make_plans(cells, place, executor)[0].cells) == 4
 
 
-def test_a_log_of_updates_is_made_once_before_the_cells_that_take_it_back(read, place, executor):
+def test_a_log_of_updates_is_made_once_before_the_cells_that_take_it_back(
+    read, place, executor, tiny_store
+):
     """Two seeds start from one original, and `finetune` asks for no log."""
+    for key in keys(tiny_store, UPDATE_LOGS):  # another test may have made it
+        tiny_store.remove(UPDATE_LOGS, key)
     text = 'tasks = ["tiny"]\nmethods = ["finetune", "takes-back"]\nseeds = [0, 1]\ncases = ["d-6"]'
     (plan,) = plans.make_plans(read(text), place, executor)
     (log,) = [job for job in plan.trainings if job.work.logs_updates]
