@@ -21,7 +21,7 @@ from mubench.record.readout import StoredReadout
 from mubench.task.spec import Case
 from mubench.training.loop import EpochLog
 
-from .identity import ModelRef, UpdateLogRef
+from .identity import ModelRef, Trained, UpdateLogRef
 from .loaded import LoadedTask
 
 MODELS, READOUTS, CHECKPOINTS = "models", "readouts", "checkpoints"
@@ -101,9 +101,16 @@ class GoldLibrary:
         entry = self.store.read(READOUTS, self.loaded.readout_key(ref, case))
         return StoredReadout(entry.content(READOUT), ref.label) if entry else None
 
-    def model(self, ref: ModelRef) -> nn.Module:
-        """A copy of a model, in eval mode on the device; must be cached."""
-        return self._model_in(self._entry(ref))
+    def model(self, ref: Trained) -> nn.Module:
+        """A copy of a model, in eval mode on the device; must be cached.
+
+        Args:
+            ref: the model, or a log: then the original at the end of the log's training. It has
+                other weights where another processor, GPU or torch trained the original.
+        """
+        model = self.loaded.fresh(0)
+        model.load_state_dict(safetensors.torch.load(self._entry(ref).content(WEIGHTS)))
+        return model.to(memory_format=torch.channels_last).eval()
 
     def training_log(self, ref: ModelRef) -> tuple[EpochLog, ...]:
         """The log of a model's training, one line per epoch; must be cached."""
@@ -139,16 +146,8 @@ class GoldLibrary:
             Name of the parameter to float32 on the device, in the parameter's shape.
         """
         file = update_log_file(self.loaded.forget_sha256(case))
-        updates = safetensors.torch.load(self._log_entry(ref).content(file))
+        updates = safetensors.torch.load(self._entry(ref).content(file))
         return {name: value.to(self.loaded.device) for name, value in updates.items()}
-
-    def logged_original(self, ref: UpdateLogRef) -> nn.Module:
-        """A copy of the original that a log is of, in eval mode on the device; must be cached.
-
-        It has other weights than `model(ref.original)` where another processor, GPU or torch
-        trained that one.
-        """
-        return self._model_in(self._log_entry(ref))
 
     def readout(self, ref: ModelRef, case: Case) -> StoredReadout:
         """The readout of a model on a case, made from the model's weights if it is not cached.
@@ -189,17 +188,10 @@ class GoldLibrary:
         """The readouts of a case's golds, in the order of `LoadedTask.golds`."""
         return [self.readout(ref, case) for ref in self.loaded.golds(case)]
 
-    def _entry(self, ref: ModelRef) -> Entry:
-        entry = self.model_entry(ref)
+    def _entry(self, ref: Trained) -> Entry:
+        if isinstance(ref, UpdateLogRef):
+            entry = self.update_log_entry(ref)
+        else:
+            entry = self.model_entry(ref)
         assert entry, f"{ref.label} is not cached: mubench.gold.build comes first"
         return entry
-
-    def _log_entry(self, ref: UpdateLogRef) -> Entry:
-        entry = self.update_log_entry(ref)
-        assert entry, f"{ref.label} is not cached: mubench.gold.build comes first"
-        return entry
-
-    def _model_in(self, entry: Entry) -> nn.Module:
-        model = self.loaded.fresh(0)
-        model.load_state_dict(safetensors.torch.load(entry.content(WEIGHTS)))
-        return model.to(memory_format=torch.channels_last).eval()

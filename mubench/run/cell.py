@@ -25,6 +25,7 @@ from mubench._util.errors import DoesNotHold, UserError
 from mubench._util.files import write_atomic
 from mubench._util.hashing import derive_seed
 from mubench._util.messages import printable
+from mubench.gold.identity import Trained, UpdateLogRef
 from mubench.gold.library import GoldLibrary
 from mubench.gold.loaded import LoadedTask
 from mubench.method.access import GOLD_LABELS, GOLD_PROBABILITIES, SHARDS, UPDATE_LOG
@@ -369,7 +370,7 @@ def method_inputs(library: GoldLibrary, cell: Cell) -> MethodInputs:
     if GOLD_PROBABILITIES in requires:
         access[GOLD_PROBABILITIES] = _gold_probabilities(library, cell.case)
     return MethodInputs(
-        original=_start(library, cell).state_dict(),
+        original=library.model(_start(loaded, cell)).state_dict(),
         access={name: access[name] for name in requires},
         requires=requires,
         num_forget=len(forget),
@@ -383,21 +384,19 @@ def method_inputs(library: GoldLibrary, cell: Cell) -> MethodInputs:
     )
 
 
-def _start(library: GoldLibrary, cell: Cell) -> nn.Module:
+def _start(loaded: LoadedTask, cell: Cell) -> Trained:
     """The original that a method starts from. With a log of updates, it is the one of the log."""
-    original = library.loaded.original(cell.case, cell.seed)
-    if UPDATE_LOG in cell.method.requires:
-        return library.logged_original(library.loaded.update_log_ref(original))
-    return library.model(original)
+    original = loaded.original(cell.case, cell.seed)
+    return loaded.update_log_ref(original) if UPDATE_LOG in cell.method.requires else original
 
 
 def _nothing(library: GoldLibrary, cell: Cell) -> StoredReadout:
     """The readout of the original that a method starts from."""
-    original = library.loaded.original(cell.case, cell.seed)
-    if UPDATE_LOG in cell.method.requires:
-        readout = library.loaded.readout(_start(library, cell), cell.case)
-        return StoredReadout.of(readout, original.label)
-    return library.readout(original, cell.case)
+    start = _start(library.loaded, cell)
+    if isinstance(start, UpdateLogRef):
+        readout = library.loaded.readout(library.model(start), cell.case)
+        return StoredReadout.of(readout, start.label)
+    return library.readout(start, cell.case)
 
 
 def _gold_labels(library: GoldLibrary, case: Case) -> Tensor:
@@ -486,7 +485,7 @@ def _score(
     some = forget[:COMPARED] + retain[:COMPARED]
     found = find_flags(
         unlearned,
-        _start(library, cell),
+        library.model(_start(loaded, cell)),
         own,
         others,
         outputs=lambda model: loop.predict(model, some, loaded.pipeline),

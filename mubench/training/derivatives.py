@@ -46,7 +46,7 @@ def mean_gradients(
         loss: a scalar of (logits_NK, batch).
         square: whether each batch's gradient is squared.
     """
-    weights = _trainable(model)
+    weights = layerwise.trained(model)
     total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     count = 0
     with _evaluating(model), torch.enable_grad():
@@ -105,7 +105,7 @@ def _by_vmap(model: nn.Module, batch: Batch, loss: Loss) -> dict[str, Tensor]:
     """What `layerwise.sample_gradients` returns, of any network."""
     # In torch's own memory format, because pooling of channels-last images has no `vmap`.
     fixed = {name: weight.detach().contiguous() for name, weight in model.named_parameters()}
-    weights = {name: fixed.pop(name) for name in _trainable(model)}
+    weights = {name: fixed.pop(name) for name in layerwise.trained(model)}
 
     def values(weights: dict[str, Tensor], image: Tensor, label: Tensor, index: Tensor) -> Tensor:
         one = Batch(image[None], label[None], index[None])
@@ -133,7 +133,7 @@ def mean_squares(
         loss: as for `sample_gradients`.
         batch_size: samples at a time; None: as many as memory allows.
     """
-    total = {name: torch.zeros_like(weight) for name, weight in _trainable(model).items()}
+    total = {name: torch.zeros_like(weight) for name, weight in layerwise.trained(model).items()}
     if layerwise.is_layerwise(model):
         at_once = batch_size or max(
             1, min(SQUARED_AT_ONCE, PER_SAMPLE_FLOATS // _num_trained(model))
@@ -212,11 +212,7 @@ def _unit(images_NCHW: Tensor) -> Tensor:
 
 
 def _num_trained(model: nn.Module) -> int:
-    return sum(weight.numel() for weight in _trainable(model).values())
-
-
-def _trainable(model: nn.Module) -> dict[str, nn.Parameter]:
-    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    return sum(weight.numel() for weight in layerwise.trained(model).values())
 
 
 @contextmanager

@@ -8,7 +8,7 @@ Shape suffixes: N samples, M values of a loss, K classes, C channels, H and W pi
 layer, I inputs of a layer, L places of an output, P inputs that one output meets.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -26,10 +26,8 @@ Derive = Callable[[Tensor], dict[str, Tensor]]
 def is_layerwise(model: nn.Module) -> bool:
     """True if `sample_gradients` knows all layers of a model with trained parameters."""
     layers = _trained_layers(model)
-    own = {f"{name}.{own}" for name, layer in layers.items() for own, _ in _trained(layer)}
-    return own == {name for name, _ in _trained(model, recurse=True)} and all(
-        _derivative(layer) for layer in layers.values()
-    )
+    own = {f"{name}.{own}" for name, layer in layers.items() for own in _own_trained(layer)}
+    return own == trained(model).keys() and all(_derivative(layer) for layer in layers.values())
 
 
 def sample_gradients(model: nn.Module, batch: Batch, loss: Loss) -> dict[str, Tensor]:
@@ -47,7 +45,7 @@ def sample_gradients(model: nn.Module, batch: Batch, loss: Loss) -> dict[str, Te
     values, derive = _forward(model, batch, loss)
     found = {
         name: weight.new_zeros(*values.shape, *weight.shape)
-        for name, weight in _trained(model, recurse=True)
+        for name, weight in trained(model).items()
     }
     for number, total in enumerate(values.view(len(values), -1).sum(0)):
         for name, gradient in derive(total).items():
@@ -58,7 +56,7 @@ def sample_gradients(model: nn.Module, batch: Batch, loss: Loss) -> dict[str, Te
 def sums_of_squares(model: nn.Module, batch: Batch, loss: Loss) -> dict[str, Tensor]:
     """The squares of what `sample_gradients` returns, summed over N and M, without keeping it."""
     values, derive = _forward(model, batch, loss)
-    found = {name: torch.zeros_like(weight) for name, weight in _trained(model, recurse=True)}
+    found = {name: torch.zeros_like(weight) for name, weight in trained(model).items()}
     for total in values.view(len(values), -1).sum(0):
         for name, gradient in derive(total).items():
             found[name] += gradient.square_().sum(0)  # it is nobody else's
@@ -78,7 +76,7 @@ def _forward(
     found: dict[str, Tensor] = {}
 
     def watch(name: str, layer: nn.Module) -> RemovableHandle:
-        derivative, own = _derivative(layer), {own for own, _ in _trained(layer)}
+        derivative, own = _derivative(layer), _own_trained(layer)
         assert derivative
 
         def on_forward(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -116,16 +114,19 @@ def _forward(
     return values, derive
 
 
-def _trained(module: nn.Module, recurse: bool = False) -> Iterator[tuple[str, nn.Parameter]]:
-    """The parameters that require a gradient, with their names."""
-    for name, weight in module.named_parameters(recurse=recurse):
-        if weight.requires_grad:
-            yield name, weight
+def trained(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Name to parameter, of those that require a gradient."""
+    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def _own_trained(layer: nn.Module) -> set[str]:
+    """Names of the parameters that require a gradient and belong to no module inside."""
+    return {name for name, x in layer.named_parameters(recurse=False) if x.requires_grad}
 
 
 def _trained_layers(model: nn.Module) -> dict[str, nn.Module]:
     """Name to module, of the modules with trained parameters of their own."""
-    return {name: layer for name, layer in model.named_modules() if any(_trained(layer))}
+    return {name: layer for name, layer in model.named_modules() if _own_trained(layer)}
 
 
 def _derivative(layer: nn.Module) -> Callable[[Tensor], Derive] | None:

@@ -128,7 +128,7 @@ def test_an_original_with_other_weights_is_said_and_kept_in_the_provenance(own, 
     assert "original 0, trained again here, ends with other weights, up to 0.25 apart" in line
     assert "methods that take the log start from the original of the training here" in line
     assert own.update_log_entry(ref).provenance["replay_difference"] == pytest.approx(0.25)
-    kept = own.logged_original(ref).state_dict()
+    kept = own.model(ref).state_dict()
     assert torch.equal(kept[name], trained)
     del kept[name], weights[name]
     assert all(torch.equal(value, weights[other]) for other, value in kept.items())

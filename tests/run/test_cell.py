@@ -436,7 +436,7 @@ def test_with_a_log_a_method_starts_from_the_original_that_the_log_is_of(library
         assert "no-op" in record.flags
         assert record.nothing["delta"] == record.metrics["delta"]
         nothing[needs] = record.nothing_readout_sha256
-    for needs, model in (("retain", elsewhere), ("update_log", own.logged_original(ref))):
+    for needs, model in (("retain", elsewhere), ("update_log", own.model(ref))):
         expected = model.state_dict()
         assert all(torch.equal(value, expected[name]) for name, value in starts[needs].items())
     assert nothing["retain"] != nothing["update_log"]
