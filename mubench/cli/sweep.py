@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mubench._util.cache import Store
-from mubench._util.messages import duration, say
+from mubench._util.messages import counted, duration, say
 
 from .options import DEVICE, OUT, examples, usage_errors
 
@@ -187,7 +187,11 @@ def _table(plans: "Sequence[Plan]", num_workers: int) -> str:
     headers = ["task", "models", "to train", "cells measured", "to measure", "time"]
     table = plain(rows, headers, "lrrrrr")
     seconds = sum(plan.estimate_seconds for plan in plans) / num_workers
-    return f"{table}\nabout {duration(seconds)} with {num_workers} at once"
+    lines = [table, f"about {duration(seconds)} with {num_workers} at once"]
+    if num_unknown := sum(plan.num_unknown for plan in plans):
+        cells = counted(num_unknown, "cell")
+        lines.append(f"{cells} without a record to go by: taken at the whole budget, mostly less")
+    return "\n".join(lines)
 
 
 def _run(jobs: "Sequence[Job]", executor: "Executor") -> list[str]:

@@ -130,10 +130,11 @@ def test_a_dry_run_does_nothing(folder, tiny_store, monkeypatch):
     (folder / "grid.toml").write_text(GRID + "seeds = [0, 1]")
     result = CliRunner().invoke(main, ["sweep", "grid.toml", "--dry-run", "--shard", "2/3"])
     assert result.exit_code == 0, result.output
-    header, _, row, total = result.stdout.splitlines()
+    header, _, row, total, unknown = result.stdout.splitlines()
     assert " ".join(header.split()) == "task models to train cells measured to measure time"
     assert row.split()[:5] == ["tiny@1", "5", row.split()[2], "0", "4"]
     assert total.startswith("about ")
+    assert unknown == "4 cells without a record to go by: taken at the whole budget, mostly less"
     assert not list((folder / "results").rglob("*.json"))
 
 

@@ -47,6 +47,8 @@ class Plan:
     """Cells that were measured before."""
     num_models: int
     """Originals and golds that the cells need, cached or not."""
+    num_unknown: int = 0
+    """Cells to be measured whose settings have no record, and which count with their budget."""
 
     @property
     def estimate_seconds(self) -> float:
@@ -150,7 +152,8 @@ def _plan(
             needs=_needs(measuring, missing),
         )
         jobs.append(job)
-    return Plan(loaded, jobs, trainings, len(cells) - len(todo), len(models))
+    num_unknown = sum(shares[head.method, head.parameters_id] is None for _, head in todo)
+    return Plan(loaded, jobs, trainings, len(cells) - len(todo), len(models), num_unknown)
 
 
 def _needs(work: TrainJob | MeasureJob, missing: Collection[str]) -> frozenset[str]:

@@ -74,8 +74,10 @@ def test_a_plan_knows_what_a_method_took_elsewhere(tiny, read, place):
     cells = read('tasks = ["tiny"]\nmethods = ["finetune"]\ncases = ["b-6"]')
     scoring = 600 / (3 * tiny.task.train.epochs)
 
-    def method_seconds():
-        ((job,),) = [plan.cells for plan in plans.make_plans(cells, place, executor)]
+    def method_seconds(num_unknown=0):
+        (plan,) = plans.make_plans(cells, place, executor)
+        (job,) = plan.cells
+        assert plan.num_unknown == num_unknown
         return job.estimate_seconds - plans.JOB_SECONDS - scoring
 
     def took(share, **changes):
@@ -90,10 +92,10 @@ def test_a_plan_knows_what_a_method_took_elsewhere(tiny, read, place):
 
     ((job,),) = [plan.cells for plan in plans.make_plans(cells, place, executor)]
     head = job.work.head
-    assert method_seconds() == pytest.approx(600 * tiny.task.measure.budget)
+    assert method_seconds(num_unknown=1) == pytest.approx(600 * tiny.task.measure.budget)
     took(0.9, parameters={"lr": 2.0})
     took(0.9, status="error")
-    assert method_seconds() == pytest.approx(600 * tiny.task.measure.budget)
+    assert method_seconds(num_unknown=1) == pytest.approx(600 * tiny.task.measure.budget)
     took(0.3, task="other@1")
     assert method_seconds() == pytest.approx(600 * 0.3)
     took(0.1)
