@@ -152,6 +152,10 @@ class TaskBoard:
             for case, rate in sorted(entry.case_means.get("all_easy_rate", {}).items())
         }
 
+    def measured_entries(self, method: str) -> tuple[Entry, ...]:
+        """The entries of a method with a run that did not fail."""
+        return tuple(e for e in self.entries if e.method == method and e.intervals)
+
     def floor_means(self, measure: str) -> dict[str, float]:
         """Case to the mean over golds of a measure, in the measure's unit."""
         return {case: float(np.mean(metrics[measure])) for case, metrics in self.floor.items()}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mubench._util.files import write_atomic
-from mubench._util.messages import say
+from mubench._util.messages import counted, say
 
 from .options import examples, usage_errors
 
@@ -95,45 +95,56 @@ def leaderboard(
             location = _seen_from(excerpt_file, page)
             with usage_errors():
                 pages[excerpt_file] = excerpt(excerpt_file.read_text("utf-8"), boards, location)
-        absent = missing_plots(boards, page.parent)
+        absent = missing_plots(boards, page.parent, linked)
+        draws = "mubench plot --methods" if methods_folder else "mubench plot"
         if check:
             stale = [path for path, text in pages.items() if not _holds(path, text)]
             if absent and not stale:
                 stale = [page]
             is_stale = bool(stale)
             for path in stale:
-                say(f"{path} is stale: run this without --check, then `mubench plot`")
+                say(f"{path} is stale: run this without --check, then `{draws}`")
         else:
             for path, text in pages.items():
                 write_atomic(path, text.encode())
             say(f"{page}: {len(read.checked)} records, {len(boards)} tasks")
             if absent:
-                say(f"the page shows {len(absent)} plots that do not exist: run `mubench plot`")
+                say(f"{counted(len(absent), 'plot')} of the pages do not exist: run `{draws}`")
     if is_stale or read.rejected:
         sys.exit(1)
 
 
 @click.command(
     epilog=examples(
-        "mubench plot", "mubench plot --results leaderboard/results --out leaderboard/plots"
+        "mubench plot",
+        "mubench plot --results leaderboard/results --out leaderboard/plots --methods",
     )
 )
 @results_option
 @click.option("--out", type=FOLDER, default=PAGE.parent / "plots", show_default=True,
               help="Folder of plots.")  # fmt: skip
+@click.option("--methods", is_flag=True,
+              help="Also draw each installed method with a ledger, for its page.")  # fmt: skip
 @tasks_option
-def plot(results: Path, out: Path, task_files: tuple[str, ...]) -> None:
+def plot(results: Path, out: Path, methods: bool, task_files: tuple[str, ...]) -> None:
     """Draws the records of every task, as PNG and SVG.
 
     Each task has a plot of cost against alignment and one case by case. A task with several sizes
     of the forget set has a plot over these sizes, too. One with audited records has the ROC curves
-    of the audit: see `mubench gold audit --write`.
+    of the audit: see `mubench gold audit --write`. Plots of single methods are PNG only.
     """
     read, tasks = read_folder(results, task_files)
-    from mubench.board.plots.draw import draw
+    from mubench.board.plots.draw import draw, draw_methods
     from mubench.board.ranking import build
 
-    for path in draw(build(read.checked, tasks), out):
+    boards = build(read.checked, tasks)
+    written = draw(boards, out)
+    if methods:
+        with usage_errors():
+            from mubench.board.ledger import ledgers
+
+            written += draw_methods(boards, ledgers(), out)
+    for path in written:
         say(str(path))
     if read.rejected:
         sys.exit(1)

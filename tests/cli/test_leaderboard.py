@@ -73,6 +73,16 @@ def test_pages_of_methods(cli, tmp_path, monkeypatch):
     assert "step size" in page.read_text()
     assert "[gentle](methods/gentle.md)" in cli.page.read_text()
     assert "[good]" not in cli.page.read_text()
+    (shown,) = re.findall(r"!\[.*?\]\((.*?)\)", page.read_text())
+    assert not (page.parent / shown).exists()
+    cli("plot")
+    lacking = cli(*options, "--check")  # the plot of the method is not there yet
+    assert lacking.exit_code == 1
+    assert "then `mubench plot --methods`" in lacking.stderr
+    assert cli("plot", "--methods").exit_code == 0
+    assert (page.parent / shown).is_file()
+    assert [path.stem for path in (page.parent / shown).parent.iterdir()] == ["gentle-made"]
+    assert cli(*options, "--check").exit_code == 0
     page.write_text("edited")
     assert "gentle.md is stale" in cli(*options, "--check").stderr
     assert page.read_text() == "edited"

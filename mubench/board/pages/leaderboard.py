@@ -5,7 +5,7 @@ of files enters. `mubench.board.ranking` says how entries are averaged, tested a
 says it again for its readers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from mubench._util.messages import counted
 from mubench._util.statistics import CASES_FOR_INTERVAL
 from mubench._util.tables import markdown
 from mubench.board.hypotheses import can_show
-from mubench.board.plots.style import PLOTS_FOLDER, planned
+from mubench.board.plots.style import PLOTS_FOLDER, method_stem, planned
 from mubench.board.ranking import Entry, Standing, TaskBoard
 from mubench.board.verdicts import RELEVANT_SHARE
 from mubench.record.again import Mark
@@ -203,17 +203,26 @@ def _flag_note(flag: Flag) -> str:
     return str(Standing.OVER_BUDGET if flag is Flag.OVER_BUDGET else flag)
 
 
-def missing_plots(boards: Sequence[TaskBoard], folder: Path) -> list[Path]:
-    """The files of plots that the page links and that do not exist.
+def missing_plots(
+    boards: Sequence[TaskBoard], folder: Path, methods: Iterable[str] = ()
+) -> list[Path]:
+    """The files of plots that the pages show and that do not exist.
 
     Args:
         boards: the board of each task.
         folder: the folder of the page; the plots lie in `plots` below it.
+        methods: names of those that have pages of their own.
     """
     paths = [
         folder / PLOTS_FOLDER / f"{plot.stem(board)}.{suffix}"
         for board in boards
         for plot in planned(board)
         for suffix in ("png", "svg")
+    ]
+    paths += [
+        folder / PLOTS_FOLDER / f"{method_stem(board, name)}.png"
+        for name in methods
+        for board in boards
+        if board.measured_entries(name)
     ]
     return [path for path in paths if not path.is_file()]

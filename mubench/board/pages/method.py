@@ -5,10 +5,12 @@ As the page of all tasks, it follows from records and ledgers and from nothing e
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 from mubench._util.messages import counted
 from mubench._util.tables import markdown
 from mubench.board.ledger import SCENARIOS, Claim, Ledger, sheet
+from mubench.board.plots.style import PLOTS_FOLDER, method_stem
 from mubench.board.ranking import Entry, TaskBoard
 from mubench.record.flags import Flag
 from mubench.record.measures import MEASURES
@@ -60,9 +62,10 @@ def render_method(
         f"{parameters}\n" if method.parameters else "It has none.\n",
     ]
     own = [(board, _own(board, method.name)) for board in boards]
+    plots = PurePosixPath(main_page).parent / PLOTS_FOLDER
     own = [(board, entries) for board, entries in own if entries]
     parts += [*_claims(ledger.claims, own), "## Results\n"]
-    parts += [_results(board, entries, ledger) for board, entries in own]
+    parts += [_results(board, entries, ledger, plots) for board, entries in own]
     return "\n".join(parts if own else [*parts, "No record of it is on the leaderboard.\n"])
 
 
@@ -70,8 +73,17 @@ def _own(board: TaskBoard, name: str) -> tuple[Entry, ...]:
     return tuple(entry for entry in board.entries if entry.method == name)
 
 
-def _results(board: TaskBoard, entries: tuple[Entry, ...], ledger: Ledger) -> str:
-    """A task: the rows of the method beside those of the floor and of doing nothing."""
+def _results(
+    board: TaskBoard, entries: tuple[Entry, ...], ledger: Ledger, plots: PurePosixPath
+) -> str:
+    """A task: the rows of the method beside those of the floor and of doing nothing, and the plot.
+
+    Args:
+        board: of the task.
+        entries: of the method.
+        ledger: of the method.
+        plots: the folder of plots, as seen from the page.
+    """
     kind = board.task.forget.kind
     nothing = tuple(
         entry
@@ -85,6 +97,10 @@ def _results(board: TaskBoard, entries: tuple[Entry, ...], ledger: Ledger) -> st
             f"forgetting {ledger.made_for}.\n"
         )
     lines.append(entries_table(replace(board, entries=entries + nothing), RESULT_COLUMNS))
+    name = entries[0].method
+    if board.measured_entries(name):
+        path = plots / f"{method_stem(board, name)}.png"
+        lines.append(f"![{name} on {board.task.id}, case by case]({path})\n")
     return "\n".join(lines)
 
 

@@ -1,9 +1,10 @@
 """Which plots a board has, which entries they show, and how methods look in them.
 
-A method has the same colour and marker in every plot of a board. The method's place among all
-methods in name order decides. Controls are grey. The colours are those of Okabe and Ito and of Paul
-Tol that colour-blind readers can tell apart on white paper. Markers tell methods apart without
-colour.
+A method has the same colour and marker in every plot of a whole board. The methods take theirs in
+the order in which plots show them, so that those on one plot differ. Controls are grey. The colours
+are those of Okabe and Ito and of Paul Tol that colour-blind readers can tell apart on white paper.
+Markers tell methods apart without colour. The plot of a single method tells its entries apart in
+the same way.
 """
 
 from collections.abc import Iterable, Mapping
@@ -59,16 +60,21 @@ def planned(board: TaskBoard) -> list[Plot]:
     return plots
 
 
+def method_stem(board: TaskBoard, method: str) -> str:
+    """The path of a method's own plot of a task below the folder of plots, without suffix."""
+    return f"methods/{method}-{board.task.name}"
+
+
 def styles(boards: Iterable[TaskBoard]) -> dict[str, Style]:
     """Method to style, the same for all boards that are drawn together."""
-    kinds = {
-        entry.method: entry.standing is Standing.CONTROL
-        for board in boards
-        for entry in board.entries
-    }
+    boards = list(boards)
+    drawn = [entry for board in boards for entry in shown(board)]
+    kinds: dict[str, bool] = {}
+    for entry in [*drawn, *(entry for board in boards for entry in board.entries)]:
+        kinds.setdefault(entry.method, entry.standing is Standing.CONTROL)
     out: dict[str, Style] = {}
     for palette, wanted in ((COLOURS, False), (GREYS, True)):
-        methods = sorted(method for method, is_control in kinds.items() if is_control == wanted)
+        methods = [method for method, is_control in kinds.items() if is_control == wanted]
         for index, method in enumerate(methods):
             marker = MARKERS[index % len(MARKERS)]
             out[method] = Style(palette[index % len(palette)], marker)

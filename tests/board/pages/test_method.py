@@ -29,6 +29,15 @@ def test_rows_beside_floor_and_nothing(lab, ledger):
     rows = [line.split("|")[2].strip() for line in text.splitlines() if line.startswith("| ")]
     assert rows[-4:] == ["method", "gentle", "*floor*", "*idle*"]
     assert "](../README.md)" in text
+    assert "![gentle on made@1, case by case](../plots/methods/gentle-made.png)" in text
+
+
+def test_a_method_that_only_failed_has_no_plot(lab, ledger):
+    for case in lab.cases:
+        lab.fail("gentle", case)
+    text = render_method(METHOD, ledger, boards(lab), "README.md")
+    assert "| gentle" in text
+    assert "![" not in text
 
 
 def test_parameters_and_texts_cannot_break_the_page(ledger):

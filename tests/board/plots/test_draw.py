@@ -2,7 +2,7 @@
 
 import xml.etree.ElementTree as ET
 
-from mubench.board.plots.draw import draw
+from mubench.board.plots.draw import draw, draw_methods
 from mubench.board.plots.style import planned
 from tests.helpers.boards import boards
 from tests.helpers.lab import Lab, make_task
@@ -30,3 +30,14 @@ def test_only_failures_draw_nothing(tmp_path):
     lab = Lab(tmp_path, make_task())
     lab.fail("broken", "a-50")
     assert draw(boards(lab), tmp_path / "plots") == []
+
+
+def test_plots_of_methods_are_of_those_that_have_a_measured_entry(lab, tmp_path):
+    lab.fail("broken", "a-20")
+    (board,) = boards(lab)
+    names = ["alpha", "broken", "beta", "unknown"]
+    written = draw_methods([board], names, tmp_path / "plots")
+    assert [str(path.relative_to(tmp_path)) for path in written] == [
+        "plots/methods/alpha-made.png", "plots/methods/beta-made.png",
+    ]  # fmt: skip
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in written)

@@ -33,6 +33,20 @@ def test_colours_are_the_methods_own(lab, tmp_path):
     assert looks["alpha"].marker != looks["beta"].marker
 
 
+def test_colours_go_to_what_is_shown_first(tmp_path):
+    """By name, ten others would have taken every colour before the best ones."""
+    lab = Lab(tmp_path, make_task(classes=("a", "b")))
+    for index in range(len(COLOURS)):
+        lab.add(f"a-{index}", "a-50")
+    for name in ("y", "z"):
+        lab.add_entry(name, accuracy=0.72)
+    (board,) = boards(lab)
+    first, second, *_ = shown(board)
+    assert {first.method, second.method} == {"y", "z"}
+    looks = styles([board])
+    assert [looks[entry.method].colour for entry in (first, second)] == list(COLOURS[:2])
+
+
 def test_many_entries(tmp_path):
     lab = Lab(tmp_path, make_task(classes=("a", "b")))
     for index in range(MOST_ENTRIES + 3):
