@@ -263,6 +263,8 @@ def _name(records: Sequence[Checked], usual: Mapping[str, Any]) -> str:
         usual: the parameters that old records are compared with.
     """
     method, own = records[0].record.method, dotted(records[0].record.parameters)
+    if any(one.record.changed == () for one in records):  # a preset may have the defaults' values
+        return method
     if preset := max(one.record.preset for one in records):
         return f"{method} ({preset})"
     if _is_old(records):

@@ -186,3 +186,9 @@ def test_a_bare_name_belongs_to_the_defaults_and_presets_are_named(wide):
     (other,) = {label for label in found if label.startswith("a (tuned) ")}
     assert set(found) == {"a", "a (lr=3)", "a (paper)", "a (tuned)", "a (lr=6)", other}
     assert "tuned without golds for 12 epochs-equivalent" in found["a (tuned)"].notes
+
+
+def test_a_preset_with_the_values_of_the_defaults_has_their_name(wide):
+    wide.add_entry("a", parameters={"lr": 1}, changed=(), preset="paper")
+    wide.add_entry("a", seeds=(1,), parameters={"lr": 1}, changed=())
+    assert set(entries(wide)) == {"a"}
