@@ -12,12 +12,12 @@ from mubench.record.measures import MEASURES, Measure
 from .figure import GREY, blank
 from .style import Looks, Style, display_name, shown
 
-PANELS = {"delta": "", "label_gain": " (0: constant guess)"}
-"""Measure of each panel to what its title says of the line at zero."""
+PANELS = ("margin_distance", "delta", "label_gain")
+"""The measure of each panel."""
 
 
 def cases(board: TaskBoard, title: str, looks: Looks) -> Figure:
-    """A row per entry: delta, and label gain.
+    """A row per entry: margin distance, delta, and label gain.
 
     Args:
         board: the board of a task with at least one measured entry.
@@ -30,13 +30,16 @@ def cases(board: TaskBoard, title: str, looks: Looks) -> Figure:
     if floor:
         rows.append(("floor", Style(GREY, "o"), floor, board.floor_intervals))
     height = 1.05 + 0.24 * len(rows)
-    footnote = "Dots: cases, mean over seeds. Bars: mean and 95% interval."
+    footnote = (
+        "Dots: cases, mean over seeds. Bars: mean and 95% interval. A constant guess has a label "
+        "gain of 0."
+    )
     figure = blank(height, board, title, footnote)
     figure.subplots_adjust(right=0.985, top=1 - 0.55 / height, bottom=0.45 / height, wspace=0.06)
-    for position, (name, zero) in enumerate(PANELS.items(), 1):
+    for position, name in enumerate(PANELS, 1):
         measure = MEASURES[name]
-        axes = figure.add_subplot(1, 2, position)
-        axes.set_title(measure.axis_title + zero)
+        axes = figure.add_subplot(1, len(PANELS), position)
+        axes.set_title(measure.axis_title)
         for row, (_, style, case_means, intervals) in enumerate(rows):
             values = [value for _, value in sorted(case_means[name].items())]
             _strip(axes, row, values, intervals[name], measure, style)

@@ -14,8 +14,8 @@ from .figure import FLOOR, GREY, blank
 from .label_placement import SIZE, Label, beside_points
 from .style import Looks, display_name, shown
 
-PANELS = ("delta", "activation_distance")
-"""The measure of each panel."""
+PANELS = ("margin_distance", "delta")
+"""The measure of each panel: what verdicts rest on, and what papers print."""
 PADDING = 6
 """Pixels that names keep from lines."""
 
@@ -24,7 +24,7 @@ Corners = list[tuple[float, float]]
 
 
 def cost(board: TaskBoard, title: str, looks: Looks) -> Figure:
-    """Delta and activation distance against the share of the retraining cost.
+    """Margin distance and delta against the share of the retraining cost.
 
     Args:
         board: the board of a task with at least one measured entry.

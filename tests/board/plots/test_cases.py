@@ -28,7 +28,7 @@ def test_a_dot_a_case_and_the_mean_below(lab):
     (board,) = boards(lab)
     first = board.entries[0]
     for axes, measure, scale in zip(
-        drawn(board).axes, ("delta", "label_gain"), (1, 100), strict=True
+        drawn(board).axes, ("margin_distance", "delta", "label_gain"), (1, 1, 100), strict=True
     ):
         dots, mean, *_ = axes.lines
         means = first.case_means[measure]

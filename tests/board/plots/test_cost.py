@@ -37,7 +37,7 @@ def test_the_front_is_what_no_cheaper_entry_is_as_good_as(priced):
     board, figure, texts = drawn(priced)
     intervals = {entry.label: entry.intervals for entry in board.entries}
     assert [y for _, y in front(figure.axes[0])] == [
-        intervals[label]["delta"].mean for label in ("cheap", "dear")
+        intervals[label]["margin_distance"].mean for label in ("cheap", "dear")
     ]
     shares = [x for x, _ in front(figure.axes[0])]
     assert shares == pytest.approx([100 / 9000, 1000 / 9000])  # of ten passes over 900
