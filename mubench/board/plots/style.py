@@ -1,10 +1,10 @@
 """Which plots a board has, which entries they show, and how methods look in them.
 
-A method has the same colour and marker in every plot of a whole board. The methods take theirs in
-the order in which plots show them, so that those on one plot differ. Controls are grey. The colours
-are those of Okabe and Ito and of Paul Tol that colour-blind readers can tell apart on white paper.
-Markers tell methods apart without colour. The plot of a single method tells its entries apart in
-the same way.
+A method has the same colour and marker in every plot of a whole board. In the order in which plots
+show them, methods take the first colour that none beside them has, as far as there are colours.
+Controls are grey. The colours are those of Okabe and Ito and of Paul Tol that colour-blind readers
+can tell apart on white paper. Markers tell methods apart without colour. The plot of a single
+method tells its entries apart in the same way.
 """
 
 from collections.abc import Iterable, Mapping
@@ -68,16 +68,18 @@ def method_stem(board: TaskBoard, method: str) -> str:
 def styles(boards: Iterable[TaskBoard]) -> dict[str, Style]:
     """Method to style, the same for all boards that are drawn together."""
     boards = list(boards)
-    drawn = [entry for board in boards for entry in shown(board)]
-    kinds: dict[str, bool] = {}
-    for entry in [*drawn, *(entry for board in boards for entry in board.entries)]:
-        kinds.setdefault(entry.method, entry.standing is Standing.CONTROL)
+    together = [list(dict.fromkeys(entry.method for entry in shown(board))) for board in boards]
+    drawn = [method for methods in together for method in methods]
+    kinds = {e.method: e.standing is Standing.CONTROL for board in boards for e in board.entries}
     out: dict[str, Style] = {}
     for palette, wanted in ((COLOURS, False), (GREYS, True)):
-        methods = [method for method, is_control in kinds.items() if is_control == wanted]
+        methods = [one for one in dict.fromkeys([*drawn, *kinds]) if kinds[one] is wanted]
         for index, method in enumerate(methods):
-            marker = MARKERS[index % len(MARKERS)]
-            out[method] = Style(palette[index % len(palette)], marker)
+            beside = {other for plot in together if method in plot for other in plot}
+            taken = {out[other].colour for other in beside if other in out}
+            free = [colour for colour in palette if colour not in taken]
+            colour = free[0] if beside and free else palette[index % len(palette)]
+            out[method] = Style(colour, MARKERS[index % len(MARKERS)])
     return out
 
 

@@ -33,18 +33,22 @@ def test_colours_are_the_methods_own(lab, tmp_path):
     assert looks["alpha"].marker != looks["beta"].marker
 
 
-def test_colours_go_to_what_is_shown_first(tmp_path):
+def test_colours_go_to_what_is_shown_and_differ_on_each_plot(tmp_path):
     """By name, ten others would have taken every colour before the best ones."""
-    lab = Lab(tmp_path, make_task(classes=("a", "b")))
+    lab = Lab(tmp_path / "one", make_task(classes=("a", "b")))
     for index in range(len(COLOURS)):
         lab.add(f"a-{index}", "a-50")
     for name in ("y", "z"):
         lab.add_entry(name, accuracy=0.72)
-    (board,) = boards(lab)
-    first, second, *_ = shown(board)
-    assert {first.method, second.method} == {"y", "z"}
-    looks = styles([board])
-    assert [looks[entry.method].colour for entry in (first, second)] == list(COLOURS[:2])
+    other = Lab(tmp_path / "other", make_task("other", classes=("a", "b")))
+    for name in ("y", "a-0", "m", "n", "o"):
+        other.add_entry(name)
+    both = boards(lab) + boards(other)
+    looks = styles(both)
+    first, second = (list(dict.fromkeys(entry.method for entry in shown(b))) for b in both)
+    assert set(first[:2]) == {"y", "z"}
+    assert [looks[name].colour for name in first[: len(COLOURS)]] == list(COLOURS)
+    assert len({looks[name].colour for name in second}) == len(second) == 5
 
 
 def test_many_entries(tmp_path):
