@@ -19,7 +19,8 @@ The first line of this table that fits an entry decides where the entry stands:
 1. Entries that are better than doing nothing and keep the model, by the share of the gap that they
    close. Only these have ranks. Entries that cannot be told apart share a letter.
 2. Entries that are better than doing nothing and lose accuracy.
-3. Entries that are not shown to be better than doing nothing, whatever their delta.
+3. Entries that are not shown to be better than doing nothing, whatever their delta. Those that keep
+   the model come first.
 4. Entries that are worse than doing nothing.
 """
 
@@ -49,6 +50,10 @@ JUDGED = (
     "margin_signed",
 )  # fmt: skip
 """What verdicts rest on besides measures, as columns of the means over seeds."""
+
+
+UNJUDGED = (3, 0.0)
+"""The place of an entry without a judgement: among those that are not shown to be better."""
 
 
 class Standing(StrEnum):
@@ -420,7 +425,7 @@ def _ranked(entries: Iterable[Entry], evidence: Mapping[str, Evidence]) -> tuple
     def order(entry: Entry) -> tuple[Any, ...]:
         judgement = judged.get(entry.label)
         delta = entry.intervals["delta"].mean if entry.intervals else float("inf")
-        place = judgement.order if judgement else (2, 0.0)
+        place = judgement.order if judgement else UNJUDGED
         return list(Standing).index(entry.standing), *place, delta, entry.label
 
     out = [_with_judgement(entry, judged.get(entry.label)) for entry in sorted(entries, key=order)]

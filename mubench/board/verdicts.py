@@ -124,7 +124,8 @@ class Judgement:
     @property
     def order(self) -> tuple[int, float]:
         """A key that sorts entries as the page shows them."""
-        levels = [self.passes, self.is_better, self.verdict is Verdict.NOT_SHOWN, True]
+        is_open = self.verdict is Verdict.NOT_SHOWN
+        levels = [self.passes, self.is_better, is_open and self.keeps_model, is_open, True]
         group = levels.index(True)
         return group, -self.gap_closed.value if self.gap_closed else 0.0
 

@@ -39,6 +39,7 @@ def test_verdicts():
         "hardly further": evidence(1.61, spread=0.001, seed=8),
         "random wrong classes": evidence(1.25, activation=0.3, seed=5),
         "forgetful": evidence(1.2, lost=0.03, seed=6),
+        "wrong and forgetful": evidence(1.22, activation=0.3, lost=0.03, seed=9),
     })  # fmt: skip
     found = {label: (one.verdict, one.keeps_model, one.passes) for label, one in judged.items()}
     assert found == {
@@ -50,11 +51,12 @@ def test_verdicts():
         "hardly further": (Verdict.NOT_SHOWN, True, False),
         "random wrong classes": (Verdict.NOT_SHOWN, True, False),
         "forgetful": (Verdict.EQUIVALENT, False, False),
+        "wrong and forgetful": (Verdict.NOT_SHOWN, False, False),
     }
     in_order = sorted(judged, key=lambda label: judged[label].order)
     assert in_order == [
         "as another gold", "half way", "forgetful", "random wrong classes", "hardly closer",
-        "nothing", "hardly further", "away",
+        "nothing", "hardly further", "wrong and forgetful", "away",
     ]  # fmt: skip
     assert judged["half way"].gap_closed.value == pytest.approx(0.5, abs=0.05)
     assert judged["random wrong classes"].p_activation_worse < 0.05

@@ -84,7 +84,7 @@ def test_a_damaged_bundle_is_told_and_breaks_nothing(library, empty, bundle, shi
     assert not keys(empty.store, READOUTS)
 
 
-@pytest.mark.parametrize("name", ["cifar10-subset", "cifar10-scaling"])
+@pytest.mark.parametrize("name", ["cifar10-subset", "cifar10-scaling", "cifar10-class"])
 def test_the_bundles_of_this_package_hold_all_that_their_tasks_need(name, tmp_path):
     """Without the images: keys follow from the records of the published board."""
     from zipfile import ZipFile

@@ -62,7 +62,8 @@ READING = f"""\
   with equal chance. Of 32 patterns of signs only this one has so large a mean, so p is 1/32 = 0.03.
 - **rank**: the place among the entries that are better than nothing and keep the model, by gap
   closed. An entry keeps the model if the whole interval of its test accuracy lies less than a point
-  below the golds'. All other entries stand below, whatever their δ.
+  below the golds'. All other entries stand below, whatever their δ. What is better than nothing
+  comes first there, and then what is not shown to be and keeps the model.
 - **group**: entries that share a letter cannot be told apart by the paired sign-flip test, Holm's
   method correcting for the number of pairs.
 - **Order of settings**: methods are ranked by gap closed at their defaults, and once more at a
