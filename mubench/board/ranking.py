@@ -42,7 +42,7 @@ from mubench.record.measures import MEASURES
 from mubench.record.schema import dotted
 from mubench.task.spec import Task
 
-from .hypotheses import SIGNIFICANCE
+from .hypotheses import SIGNIFICANCE, can_show
 from .verdicts import Evidence, Judgement, groups, judge, least_gap_difference
 
 JUDGED = (
@@ -187,7 +187,8 @@ def build(checked: Sequence[Checked], tasks: Iterable[Task]) -> list[TaskBoard]:
         tasks: the tasks in any order.
 
     Returns:
-        Tasks with one size of D_f first, then those with several, both in name order.
+        Tasks with enough cases to show anything first; of these and of the others, those with one
+        size of D_f before those with several, and all in name order.
     """
     by_task: dict[str, list[int]] = defaultdict(list)
     for number, one in enumerate(checked):
@@ -202,7 +203,11 @@ def build(checked: Sequence[Checked], tasks: Iterable[Task]) -> list[TaskBoard]:
         by_entry[one.record.task][label].append(one)
     means = _case_means(checked, labels, _nothing(checked))
     boards = []
-    for task in sorted(tasks, key=lambda task: (len(task.forget.sizes) > 1, task.id)):
+
+    def place(task: Task) -> tuple[bool, bool, str]:
+        return not can_show(task.num_cases), len(task.forget.sizes) > 1, task.id
+
+    for task in sorted(tasks, key=place):
         entries = [
             _entry(task, label, records, means.get((task.id, label), pd.DataFrame()))
             for label, records in by_entry.get(task.id, {}).items()

@@ -153,14 +153,18 @@ def test_flags_and_mixed_code_are_shown(lab):
     )  # fmt: skip
 
 
-def test_tasks_of_one_size_come_first(tmp_path):
-    sized = Lab(tmp_path / "results", make_task("a-task", sizes=(20, 40)))
-    plain = Lab(tmp_path / "results", make_task("b-task"))
-    for lab in (sized, plain):
-        lab.add_entry("m")
-    tasks = [sized.task, plain.task]
-    built = build(read_results(tmp_path / "results", tasks).checked, tasks)
-    assert [board.task.name for board in built] == ["b-task", "a-task"]
+def test_tasks_that_can_show_something_come_first_and_those_of_one_size(tmp_path):
+    shapes = {
+        "a": {"classes": ("a", "b", "c")},
+        "b": {"classes": tuple("abcdefgh"), "sizes": (20, 40)},
+        "c": {"classes": tuple("abcdefgh")},
+    }
+    labs = [Lab(tmp_path / "results", make_task(name, **shape)) for name, shape in shapes.items()]
+    for lab in labs:
+        lab.add_entry("one")
+    tasks = [lab.task for lab in labs]
+    found = build(read_results(tmp_path / "results", tasks).checked, tasks)
+    assert [board.task.name for board in found] == ["c", "b", "a"]
 
 
 def test_values_of_cases_are_grouped_by_size(tmp_path):
