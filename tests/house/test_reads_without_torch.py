@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from mubench.record.folder import ResultsFolder, read_record
 from tests.helpers.lab import Lab, make_task, spec_text
 from tests.helpers.packages import run
 from tests.helpers.places import ROOT
@@ -56,8 +57,13 @@ def test_verify_without_torch(tmp_path):
     published = ROOT / "leaderboard/results/cifar10-scaling"
     if not published.is_dir():
         pytest.skip("no checkout")
-    for name in ("original", "originals", "golds"):
-        shutil.copytree(published / name, tmp_path / "results/cifar10-scaling" / name)
+    copy = tmp_path / "results/cifar10-scaling"
+    for name in ("original", "golds"):
+        shutil.copytree(published / name, copy / name)
+    (copy / "originals").mkdir()
+    for path in (copy / "original").glob("*.json"):  # a method with a log has originals of its own
+        scored = ResultsFolder(published.parent).original(read_record(path))
+        shutil.copy(scored, copy / "originals")
     done = run(sys.executable, "-c", BLOCKED, "verify", "results", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "6 records hold, 0 complaints" in done.stderr

@@ -92,7 +92,7 @@ def _scatter(axes: Axes, board: TaskBoard, looks: Looks, measure: str, front: Co
     ticks = [0, 0.01, 0.1, 1]
     axes.set_xticks(ticks, [f"{tick:.0%}" for tick in ticks])
     axes.set_xlim(-0.005, 3)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=-0.02 * axes.get_ylim()[1])  # a marker at zero shows as whole
     taken = [box for corners in (front, *bars) for box in _segments(axes, corners)]
     if floor := board.floor_intervals.get(measure):
         half_width = floor.half_width or 0

@@ -48,7 +48,7 @@ def blank(height: float, board: TaskBoard, title: str, footnote: str) -> Figure:
     """
     measured = [entry for entry in board.entries if entry.intervals]
     if more := len(measured) - len(shown(board)):
-        footnote += f" The first {MOST_ENTRIES} entries; {more} more are on the page."
+        footnote += f" The first {MOST_ENTRIES} entries; the page has {more} more."
     return empty(height, board, title, footnote, shown(board))
 
 

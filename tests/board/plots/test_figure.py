@@ -23,6 +23,8 @@ def test_the_footnote_tells_what_is_not_drawn_and_what_is_incomplete(lab):
     (board,) = boards(lab)
     assert footnote(board) == "A note."
     many = replace(board, entries=board.entries[:1] * (MOST_ENTRIES + 3))
-    assert footnote(many).startswith(f"A note. The first {MOST_ENTRIES} entries; 3 more")
+    assert footnote(many).startswith(
+        f"A note. The first {MOST_ENTRIES} entries; the page has 3 more."
+    )
     partial = replace(board, entries=(replace(board.entries[0], is_provisional=True),))
     assert footnote(partial).endswith("*: cases or seeds are missing.")
