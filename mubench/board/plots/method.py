@@ -13,7 +13,7 @@ from mubench.record.measures import MEASURES
 from .figure import FLOOR, GREY, empty
 from .style import COLOURS, MARKERS, display_name
 
-HEIGHT = 2.7
+HEIGHT = 2.9
 """Inches."""
 WIDE = 0.7
 """Share of a case's width that its entries take."""
@@ -33,7 +33,7 @@ def method(board: TaskBoard, name: str) -> Figure:
         "Right: above zero, the method forgot too little. Bars: as far as golds lie apart."
     )
     figure = empty(HEIGHT, board, f"{name}, case by case", footnote, entries)
-    figure.subplots_adjust(left=0.06, right=0.985, top=0.8, bottom=0.33, wspace=0.16)
+    figure.subplots_adjust(left=0.06, right=0.985, top=0.76, bottom=0.31, wspace=0.16)
     cases = _cases(board, entries)
     for position, panel in enumerate((_margins, _deltas), 1):
         axes = figure.add_subplot(1, 2, position)
@@ -43,7 +43,7 @@ def method(board: TaskBoard, name: str) -> Figure:
         axes.tick_params(axis="x", length=0)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(
-        handles, labels, loc="upper right", bbox_to_anchor=(0.99, 1.0), frameon=False,
+        handles, labels, loc="upper left", bbox_to_anchor=(0.0, 0.94), frameon=False,
         fontsize=7, ncols=len(labels), columnspacing=1.2, handletextpad=0.2,
     )  # fmt: skip
     return figure

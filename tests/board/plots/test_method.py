@@ -49,3 +49,15 @@ def test_cases_that_were_not_measured_are_left_out_and_the_name_says_so(lab):
     assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["a-20"]
     assert "partial*" in lines(figure.axes[0])
     assert figure.texts[-1].get_text().endswith("*: cases or seeds are missing.")
+
+
+def test_a_long_name_and_the_names_of_its_entries_do_not_hide_each_other(lab):
+    name = "a-method-with-a-name-that-takes-much-room"
+    lab.add_entry(name)
+    figure = method(boards(lab)[0], name)
+    figure.canvas.draw()
+    legend = figure.legends[0].get_window_extent()
+    texts = {text.get_text(): text.get_window_extent() for text in figure.texts}
+    assert not legend.overlaps(texts[figure.get_suptitle()])
+    assert not any(legend.overlaps(axes.title.get_window_extent()) for axes in figure.axes)
+    assert figure.bbox.x0 <= legend.x0 < legend.x1 <= figure.bbox.x1
