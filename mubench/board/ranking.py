@@ -43,17 +43,13 @@ from mubench.record.schema import dotted
 from mubench.task.spec import Task
 
 from .hypotheses import SIGNIFICANCE, can_show
-from .verdicts import Evidence, Judgement, groups, judge, least_gap_difference
+from .verdicts import UNJUDGED, Evidence, Judgement, groups, judge, least_gap_difference
 
 JUDGED = (
     "gold_test_accuracy", "nothing_margin_distance", "nothing_activation_distance",
     "margin_signed",
 )  # fmt: skip
 """What verdicts rest on besides measures, as columns of the means over seeds."""
-
-
-UNJUDGED = (3, 0.0)
-"""The place of an entry without a judgement: among those that are not shown to be better."""
 
 
 class Standing(StrEnum):

@@ -130,6 +130,8 @@ class Judgement:
         return group, -self.gap_closed.value if self.gap_closed else 0.0
 
 
+UNJUDGED = (3, 0.0)
+"""The `Judgement.order` of an entry without a judgement, as if nothing were shown of it."""
 P_VALUES = ("p_better", "p_worse", "p_activation_worse", "p_retraining", "p_equivalent")
 """The fields of a judgement that are p values, in the order of the page."""
 

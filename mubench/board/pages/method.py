@@ -97,8 +97,8 @@ def _results(
             f"forgetting {ledger.made_for}.\n"
         )
     lines.append(entries_table(replace(board, entries=entries + nothing), RESULT_COLUMNS))
-    name = entries[0].method
-    if board.measured_entries(name):
+    if any(entry.intervals for entry in entries):
+        name = entries[0].method
         path = plots / f"{method_stem(board, name)}.png"
         lines.append(f"![{name} on {board.task.id}, case by case]({path})\n")
     return "\n".join(lines)

@@ -47,9 +47,10 @@ def blank(height: float, board: TaskBoard, title: str, footnote: str) -> Figure:
         footnote: how to read the figure; a word on what is missing is added.
     """
     measured = [entry for entry in board.entries if entry.intervals]
-    if more := len(measured) - len(shown(board)):
+    drawn = shown(board)
+    if more := len(measured) - len(drawn):
         footnote += f" The first {MOST_ENTRIES} entries; the page has {more} more."
-    return empty(height, board, title, footnote, shown(board))
+    return empty(height, board, title, footnote, drawn)
 
 
 def empty(

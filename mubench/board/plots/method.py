@@ -58,7 +58,7 @@ def _cases(board: TaskBoard, entries: Sequence[Entry]) -> list[str]:
 def _margins(axes: Axes, board: TaskBoard, entries: Sequence[Entry], cases: Sequence[str]) -> None:
     measure = "margin_distance"
     axes.set_title(MEASURES[measure].axis_title)
-    floor_C = _values(board.floor_means(measure) if board.floor else {}, cases)
+    floor_C = _values(board.floor_means(measure), cases)
     known = {k: v for e in entries for k, v in e.case_means[f"nothing_{measure}"].items()}
     nothing_C = _values(known, cases)
     x_C = np.arange(len(cases))
@@ -72,7 +72,7 @@ def _margins(axes: Axes, board: TaskBoard, entries: Sequence[Entry], cases: Sequ
 def _deltas(axes: Axes, board: TaskBoard, entries: Sequence[Entry], cases: Sequence[str]) -> None:
     measure = "delta_signed"
     axes.set_title(MEASURES[measure].axis_title)
-    floor_C = _values(board.floor_means("delta") if board.floor else {}, cases)
+    floor_C = _values(board.floor_means("delta"), cases)
     axes.vlines(np.arange(len(cases)), -floor_C, floor_C, color=FLOOR, lw=7, zorder=0)
     axes.axhline(0, color="black", lw=0.6, zorder=0)
     _points(axes, measure, entries, cases)

@@ -78,7 +78,7 @@ def styles(boards: Iterable[TaskBoard]) -> dict[str, Style]:
             beside = {other for plot in together if method in plot for other in plot}
             taken = {out[other].colour for other in beside if other in out}
             free = [colour for colour in palette if colour not in taken]
-            colour = free[0] if beside and free else palette[index % len(palette)]
+            colour = free[0] if free else palette[index % len(palette)]
             out[method] = Style(colour, MARKERS[index % len(MARKERS)])
     return out
 
