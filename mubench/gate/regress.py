@@ -12,11 +12,14 @@ baseline. Otherwise golds that were trained anew elsewhere would change the numb
 | costlier    | its mean cost over cases exceeds the baseline's by more than `COSTS` says |
 
 Epochs-equivalent are compared on any machine. Seconds are compared only if the caller says that
-both sides ran in one job, and all records state the same device and number of threads.
+both sides ran in one job, and all records state the same device and number of threads. Whatever
+else runs there makes single runs slower, so seconds must exceed a bound from the spread of the
+ratios of paired runs as well. It needs `PAIRS_FOR_SECONDS` pairs.
 
 Each finding names the method, the measure, and the case in which the loss is largest.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,17 +29,21 @@ from typing import NamedTuple
 import numpy as np
 
 from mubench._util.errors import UserError
-from mubench._util.statistics import ROUNDING
+from mubench._util.statistics import ROUNDING, t_quantile
 from mubench.record.check import Checked, Results
 from mubench.record.folder import ResultsFolder, readout_beside
 from mubench.record.readout import Arrays, read_arrays, same_case
 from mubench.record.stacked import StackedReadouts
 
-from .tolerance import QUALITY, CasePair, Golds, Side, Tolerance
+from .tolerance import CONFIDENCE, QUALITY, CasePair, Golds, Side, Tolerance
 
 COSTS = (("epochs_equivalent", 1.25, 0.01), ("seconds", 1.5, 0.1))
 """Measure of cost, the largest ratio to the baseline that is no regression, and the largest
 difference that is none, in the unit of the record. A regression exceeds both."""
+PAIRS_FOR_SECONDS = 4
+"""Fewest pairs of runs whose ratios tell how much seconds vary by themselves."""
+SHORTEST_SECONDS = 1e-3
+"""Shorter runs count as this long. What a clock says of less is noise."""
 
 
 @dataclass(frozen=True)
@@ -197,6 +204,22 @@ class _RunsOfCase:
         ]
         return means[0], means[1]
 
+    def ratios(self) -> list[float]:
+        """The seconds of new runs in those of the stored runs with the same seeds.
+
+        Without a common seed, one ratio of the means.
+        """
+        seconds = [
+            {c.record.seed: c.values["seconds"] for c in side if c.values}
+            for side in (self.baseline, self.new)
+        ]
+        before, after = seconds
+        pairs = [(before[seed], after[seed]) for seed in sorted(before.keys() & after)]
+        return [
+            max(new, SHORTEST_SECONDS) / max(old, SHORTEST_SECONDS)
+            for old, new in pairs or [self.costs("seconds")]
+        ]
+
 
 def _failures(key: Key, cases: Sequence[_RunsOfCase]) -> Iterator[Finding]:
     """A finding per case in which a new run failed and no run of the baseline did."""
@@ -292,7 +315,9 @@ def _costs(key: Key, cases: Sequence[_RunsOfCase], same_job: bool) -> Iterator[F
     for measure, limit, least in COSTS:
         costs = {case.name: case.costs(measure) for case in cases}
         old, fresh = np.mean(list(costs.values()), axis=0).tolist()
-        note = _why_not_timed(cases, same_job) if measure == "seconds" else ""
+        note, bound = "", limit
+        if measure == "seconds":
+            note, bound = _why_not_timed(cases, same_job), limit * _noise_of_seconds(cases)
         yield Finding(
             *key,
             measure=measure,
@@ -300,9 +325,9 @@ def _costs(key: Key, cases: Sequence[_RunsOfCase], same_job: bool) -> Iterator[F
             baseline=old,
             new=fresh,
             change=fresh / old if old else None,
-            tolerance=None if note else limit,
+            tolerance=None if note else bound,
             worst_case=max(costs, key=lambda case: costs[case][1] - costs[case][0]),
-            is_regression=not note and fresh > limit * old and fresh - old > least,
+            is_regression=not note and fresh > bound * old and fresh - old > least,
             note=note,
         )
 
@@ -313,4 +338,16 @@ def _why_not_timed(cases: Sequence[_RunsOfCase], same_job: bool) -> str:
         return "not in one job"
     runs = [c.record for case in cases for c in (*case.baseline, *case.new)]
     machines = {(record.device, record.threads) for record in runs}
-    return "" if len(machines) == 1 else "other device or threads"
+    if len(machines) > 1:
+        return "other device or threads"
+    pairs = sum(len(case.ratios()) for case in cases)
+    return "" if pairs >= PAIRS_FOR_SECONDS else "cannot tell: too few pairs of runs"
+
+
+def _noise_of_seconds(cases: Sequence[_RunsOfCase]) -> float:
+    """The factor by which noise alone may raise the mean ratio of seconds; 1 for a single pair."""
+    logs = np.log([ratio for case in cases for ratio in case.ratios()])
+    if len(logs) < 2:
+        return 1.0
+    stderr = float(logs.std(ddof=1)) / math.sqrt(len(logs))
+    return math.exp(t_quantile(CONFIDENCE, len(logs) - 1) * stderr)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from mubench._util.tables import markdown, plain
 from mubench.record.measures import MEASURES
 
-from .regress import COSTS, Comparison, Finding
+from .regress import COSTS, PAIRS_FOR_SECONDS, Comparison, Finding
 from .tolerance import CASES_FOR_TOLERANCE, CONFIDENCE, LEAST_FREEDOM, MARGINS, QUALITY
 
 RULE = (
@@ -21,7 +21,9 @@ RULE = (
     f"the seeds (at least {LEAST_FREEDOM} degrees of freedom). A change above zero is a loss. "
     "Costlier: "
     + " or ".join(f"{measure} above {limit} x the baseline" for measure, limit, _ in COSTS)
-    + "; seconds only with --same-job, on one device and equal threads. Units: "
+    + "; seconds only with --same-job, on one device and equal threads, of at least "
+    f"{PAIRS_FOR_SECONDS} pairs of runs, and the factor times the {CONFIDENCE:.0%} one-sided bound "
+    "from the spread of their ratios. Units: "
     + ", ".join(f"{name} in {unit}" for name in QUALITY if (unit := MEASURES[name].unit))
     + "."
 )

@@ -122,6 +122,31 @@ def test_seconds_only_in_one_job_on_one_device(lab, tmp_path):
     assert not judged(lab, elsewhere, same_job=True)[1]
 
 
+@pytest.mark.parametrize(
+    ("factors", "is_found"),
+    [((2.5,), False), ((2.5, 2.4, 2.6, 2.5), True), ((0.9, 1.1, 1.0, 9.0), False)],
+    ids=["a single pair", "four alike", "one run was disturbed"],
+)
+def test_seconds_are_told_by_pairs(lab, tmp_path, factors, is_found):
+    new = fresh_lab(lab, tmp_path)
+    for seed, factor in enumerate(factors):
+        lab.add("m", "a-40", seed, seconds=10.0)
+        new.add("m", "a-40", seed, seconds=10.0 * factor)
+    comparison, worse = judged(lab, new, same_job=True)
+    assert worse == ({"seconds"} if is_found else set())
+    (finding,) = (f for f in comparison.findings if f.measure == "seconds")
+    assert finding.change == pytest.approx(np.mean(factors))
+    assert (finding.tolerance is None) == (len(factors) == 1)
+    assert ("too few pairs" in finding.note) == (len(factors) == 1)
+
+
+def test_seconds_without_a_common_seed_are_paired_case_by_case(lab, tmp_path):
+    new = fresh_lab(lab, tmp_path)
+    lab.add_entry("m", seeds=(0,), seconds=10.0)
+    new.add_entry("m", seeds=(1, 2), seconds=25.0)
+    assert "seconds" in judged(lab, new, same_job=True)[1]
+
+
 def test_new_failure(lab, tmp_path):
     new = fresh_lab(lab, tmp_path)
     lab.add_entry("m")
