@@ -47,7 +47,7 @@ from .verdicts import UNJUDGED, Evidence, Judgement, groups, judge, least_gap_di
 
 JUDGED = (
     "gold_test_accuracy", "nothing_margin_distance", "nothing_activation_distance",
-    "margin_signed",
+    "nothing_label_gain", "margin_signed",
 )  # fmt: skip
 """What verdicts rest on besides measures, as columns of the means over seeds."""
 
@@ -318,6 +318,7 @@ def _case_means(
             one.values["gold_test_accuracy"],
             start.get("margin_distance", np.nan),
             start.get("activation_distance", np.nan),
+            start.get("label_gain", np.nan),
             one.values["margin_signed"],
         ]
         return [*(one.values.get(name, np.nan) for name in MEASURES), *judged]
@@ -391,11 +392,12 @@ def _evidence(
 ) -> dict[str, Evidence]:
     """Label to what a verdict rests on, of the entries that have all cases of the task."""
     found = {}
+    names = ("margin_distance", "activation_distance", "label_gain", "test_accuracy", *JUDGED)
     for entry in entries:
         cases = sorted(entry.case_means.get("margin_distance", {}))
         columns = {
             name: np.array([entry.case_means[name][case] for case in cases])
-            for name in ("margin_distance", "activation_distance", "test_accuracy", *JUDGED)
+            for name in names
             if cases
         }
         has_floor = all("margin_distance" in floor.get(case, {}) for case in cases)
@@ -411,6 +413,9 @@ def _evidence(
             nothing_activation_C=columns["nothing_activation_distance"],
             floor_margin_C=np.array([np.mean(floor[case]["margin_distance"]) for case in cases]),
             shift_C=columns["margin_signed"],
+            label_gain_C=columns["label_gain"],
+            nothing_label_gain_C=columns["nothing_label_gain"],
+            floor_label_gain_C=np.array([np.mean(floor[case]["label_gain"]) for case in cases]),
         )
     return found
 
@@ -444,6 +449,8 @@ def _with_judgement(entry: Entry, judgement: Judgement | None) -> Entry:
     notes = list(entry.notes)
     if not judgement.keeps_model:
         notes.insert(0, "loses test accuracy")
+    if max(judgement.p_equivalent, judgement.p_labels_worse) < SIGNIFICANCE:
+        notes.insert(0, "knows less than a gold which images are hard")
     if judgement.p_activation_worse < SIGNIFICANCE:
         notes.insert(0, "worse than nothing in activation distance")
     return replace(entry, judgement=judgement, notes=tuple(notes))

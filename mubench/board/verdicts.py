@@ -12,7 +12,11 @@ against the other golds.
 2. **Keeps the model**: the interval of the test accuracy lies within a point of the golds', or
    above.
 3. **Equivalent to retraining**: of those that are better than nothing, the mean margin distance is
-   within half the gap from nothing to floor of the floor's (two one-sided t tests).
+   within half the gap from nothing to floor of the floor's (two one-sided t tests), and the label
+   gain is not shown to be below that of golds by more than a twentieth of the way from nothing to
+   them (exact sign-flip test). The second is needed because half the gap is much where D_f is
+   large. There a method that gets the right number of images wrong passes the first, whichever
+   these are.
 
 Every test is corrected for the number of entries by Benjamini and Hochberg's method, candidates and
 controls apart.
@@ -42,7 +46,7 @@ from .hypotheses import (
 UTILITY_LOSS = 0.01
 """Most test accuracy, as a fraction, that a method may lose against the golds."""
 RELEVANT_SHARE = 0.05
-"""Least share of the distance from nothing to the floor that counts, for better or worse."""
+"""Least share of the way from nothing to the floor that counts, for better or worse."""
 EQUIVALENCE_SHARE = 0.5
 """Margin of the equivalence test, as a share of the distance from nothing to the floor."""
 
@@ -74,6 +78,12 @@ class Evidence:
     """Margin distance of a gold to the others."""
     shift_C: Floats
     """Mean margin on D_f less that of the golds: above zero, the method is surer than they are."""
+    label_gain_C: Floats
+    """Label gain of the method, as a fraction: how well it knows which images golds get wrong."""
+    nothing_label_gain_C: Floats
+    """Label gain of nothing."""
+    floor_label_gain_C: Floats
+    """Label gain of a gold against the others."""
 
     @property
     def gained_C(self) -> Floats:
@@ -89,6 +99,13 @@ class Evidence:
     def relevant_C(self) -> Floats:
         """The least gain, and the least loss, that counts."""
         return RELEVANT_SHARE * np.maximum(self.gap_C, 0)
+
+    @property
+    def unknown_C(self) -> Floats:
+        """Label gain of a gold less that of the method, less what does not count."""
+        lacks_C = self.floor_label_gain_C - self.label_gain_C
+        way_C = np.maximum(self.floor_label_gain_C - self.nothing_label_gain_C, 0)
+        return lacks_C - RELEVANT_SHARE * way_C
 
 
 @dataclass(frozen=True)
@@ -106,6 +123,8 @@ class Judgement:
     """Of the claim that the margin distance is above that of nothing, by what is relevant."""
     p_activation_worse: float
     """Of the claim that the activation distance is above that of nothing."""
+    p_labels_worse: float
+    """Of the claim that the label gain is below that of golds, by what is relevant."""
     p_retraining: float
     """Of the claim that the method is told from retraining: see `retraining_p`."""
     p_equivalent: float
@@ -132,7 +151,9 @@ class Judgement:
 
 UNJUDGED = (3, 0.0)
 """The `Judgement.order` of an entry without a judgement, as if nothing were shown of it."""
-P_VALUES = ("p_better", "p_worse", "p_activation_worse", "p_retraining", "p_equivalent")
+P_VALUES = (
+    "p_better", "p_worse", "p_activation_worse", "p_labels_worse", "p_retraining", "p_equivalent",
+)  # fmt: skip
 """The fields of a judgement that are p values, in the order of the page."""
 
 
@@ -153,13 +174,13 @@ def judge(evidence: Mapping[str, Evidence]) -> dict[str, Judgement]:
     activation_CE = np.stack([one.activation_C - one.nothing_activation_C for one in items], axis=1)
     shift_CE = np.stack([one.shift_C for one in items], axis=1)
     relevant_CE = np.stack([one.relevant_C for one in items], axis=1)
-    differences = [gained_CE - relevant_CE, -gained_CE - relevant_CE, activation_CE]
+    unknown_CE = np.stack([one.unknown_C for one in items], axis=1)
+    differences = [gained_CE - relevant_CE, -gained_CE - relevant_CE, activation_CE, unknown_CE]
     one_sided = sign_flip_p(np.hstack(differences), "greater")
     count = len(items)
+    families = [one_sided[start : start + count] for start in range(0, len(one_sided), count)]
     tests = zip(
-        false_discovery(one_sided[:count]),
-        false_discovery(one_sided[count : 2 * count]),
-        false_discovery(one_sided[2 * count :]),
+        *map(false_discovery, families),
         false_discovery(retraining_p(beyond_CE, shift_CE)),
         false_discovery([_equivalence_p(one) for one in items]),
         strict=True,
@@ -200,11 +221,12 @@ def _judgement(
     p_better: float,
     p_worse: float,
     p_activation_worse: float,
+    p_labels_worse: float,
     p_retraining: float,
     p_equivalent: float,
 ) -> Judgement:
     if p_better < SIGNIFICANCE <= p_activation_worse:
-        is_equivalent = p_equivalent < SIGNIFICANCE
+        is_equivalent = p_equivalent < SIGNIFICANCE <= p_labels_worse
         verdict = Verdict.EQUIVALENT if is_equivalent else Verdict.BETTER
     else:
         verdict = Verdict.WORSE if p_worse < SIGNIFICANCE else Verdict.NOT_SHOWN
@@ -217,6 +239,7 @@ def _judgement(
         p_better=p_better,
         p_worse=p_worse,
         p_activation_worse=p_activation_worse,
+        p_labels_worse=p_labels_worse,
         p_retraining=p_retraining,
         p_equivalent=p_equivalent,
     )

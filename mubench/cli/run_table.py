@@ -116,7 +116,7 @@ def _evidence(records: "Sequence[Record]") -> "Evidence | None":
 
     from mubench.board.verdicts import Evidence
 
-    margin, activation = "margin_distance", "activation_distance"
+    margin, activation, labels = "margin_distance", "activation_distance", "label_gain"
     by_case: dict[str, list[list[float]]] = {}
     for record in records:
         own, nothing, floor = record.metrics, record.nothing, record.floor
@@ -127,6 +127,7 @@ def _evidence(records: "Sequence[Record]") -> "Evidence | None":
             own[margin].value, own[activation].value, lost,
             nothing[margin].value, nothing[activation].value, floor[margin].value,
             own["margin_signed"].value,
+            own[labels].value, nothing[labels].value, floor[labels].value,
         ])  # fmt: skip
     return Evidence(*np.array([np.mean(rows, axis=0) for rows in by_case.values()]).T)
 

@@ -11,7 +11,9 @@ from mubench.board.verdicts import Evidence, Verdict, groups, judge, retraining_
 CASES = 10
 
 
-def evidence(margin, activation=0.2, lost=0.0, nothing=1.6, floor=1.2, spread=0.05, seed=0):
+def evidence(
+    margin, activation=0.2, lost=0.0, nothing=1.6, floor=1.2, spread=0.05, seed=0, labels=0.1
+):
     """An entry whose cases scatter around these means."""
     rng = np.random.default_rng([seed, 7])
 
@@ -26,6 +28,9 @@ def evidence(margin, activation=0.2, lost=0.0, nothing=1.6, floor=1.2, spread=0.
         nothing_activation_C=np.full(CASES, 0.2),
         floor_margin_C=np.full(CASES, floor),
         shift_C=around(0),
+        label_gain_C=labels + 0.001 * rng.standard_normal(CASES),
+        nothing_label_gain_C=np.zeros(CASES),
+        floor_label_gain_C=np.full(CASES, 0.1),
     )
 
 
@@ -40,6 +45,8 @@ def test_verdicts():
         "random wrong classes": evidence(1.25, activation=0.3, seed=5),
         "forgetful": evidence(1.2, lost=0.03, seed=6),
         "wrong and forgetful": evidence(1.22, activation=0.3, lost=0.03, seed=9),
+        "right number of wrong images": evidence(1.25, labels=0.02, seed=10),
+        "a little less of the hard ones": evidence(1.3, labels=0.097, seed=12),
     })  # fmt: skip
     found = {label: (one.verdict, one.keeps_model, one.passes) for label, one in judged.items()}
     assert found == {
@@ -52,10 +59,13 @@ def test_verdicts():
         "random wrong classes": (Verdict.NOT_SHOWN, True, False),
         "forgetful": (Verdict.EQUIVALENT, False, False),
         "wrong and forgetful": (Verdict.NOT_SHOWN, False, False),
+        "right number of wrong images": (Verdict.BETTER, True, True),
+        "a little less of the hard ones": (Verdict.EQUIVALENT, True, True),
     }
     in_order = sorted(judged, key=lambda label: judged[label].order)
     assert in_order == [
-        "as another gold", "half way", "forgetful", "random wrong classes", "hardly closer",
+        "as another gold", "right number of wrong images", "a little less of the hard ones",
+        "half way", "forgetful", "random wrong classes", "hardly closer",
         "nothing", "hardly further", "wrong and forgetful", "away",
     ]  # fmt: skip
     assert judged["half way"].gap_closed.value == pytest.approx(0.5, abs=0.05)
@@ -84,7 +94,7 @@ def test_where_nothing_is_as_close_as_a_gold_there_is_no_gap_to_close():
 
 
 def test_two_cases_show_nothing():
-    few = {"m": Evidence(*(np.ones(2) for _ in range(7)))}
+    few = {"m": Evidence(*(np.ones(2) for _ in range(10)))}
     assert judge(few) == {}
     assert judge({}) == {}
 
@@ -135,7 +145,16 @@ def simulated_board(rng, shift, num_methods=5, num_samples=100):
     flat_C, none_C = np.full(CASES, 0.2), np.zeros(CASES)
     return {
         f"method {r}": Evidence(
-            margins_CR[:, r], flat_C, none_C, 1.5 * floor_C, flat_C, floor_C, shift_CR[:, r]
+            margin_C=margins_CR[:, r],
+            activation_C=flat_C,
+            lost_accuracy_C=none_C,
+            nothing_margin_C=1.5 * floor_C,
+            nothing_activation_C=flat_C,
+            floor_margin_C=floor_C,
+            shift_C=shift_CR[:, r],
+            label_gain_C=none_C,
+            nothing_label_gain_C=none_C,
+            floor_label_gain_C=none_C,
         )
         for r in range(num_methods)
     }

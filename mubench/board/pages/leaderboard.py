@@ -53,10 +53,11 @@ READING = f"""\
   distance is below that of nothing by more than {RELEVANT_SHARE:.0%} of the case's gap to the
   floor, and does not show that the activation distance is above. *Equivalent to retraining* if, in
   addition, two one-sided t tests show that the mean margin distance is within half the gap of the
-  floor. *Worse than nothing* if the margin distance is shown to be above by more than as much. *Not
-  shown* otherwise. Each test is corrected for the number of entries, by Benjamini and Hochberg's
-  method: of all claims that are made, few are false, and bad entries that join take nothing from
-  good ones.
+  floor, and the sign-flip test does not show that the label gain is below that of golds by more
+  than {RELEVANT_SHARE:.0%} of the way from nothing to them. *Worse than nothing* if the margin
+  distance is shown to be above by more than as much. *Not shown* otherwise. Each test is corrected
+  for the number of entries, by Benjamini and Hochberg's method: of all claims that are made, few
+  are false, and bad entries that join take nothing from good ones.
 - **A worked example**: the distances of nothing less those of the method, and less what has to be
   exceeded, are +0.5, +0.3, +0.4, +0.2 and +0.1 in five cases. Doing nothing would give each sign
   with equal chance. Of 32 patterns of signs only this one has so large a mean, so p is 1/32 = 0.03.

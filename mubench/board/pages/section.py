@@ -192,7 +192,7 @@ def _tests(board: TaskBoard) -> list[str]:
     rows = [[label, *(f"{getattr(one, p):.3f}" for p in P_VALUES)] for label, one in judged]
     headers = [
         "method", "margin below nothing", "margin above nothing", "act. distance above nothing",
-        "other than retraining", "margin equivalent to floor",
+        "label gain below golds'", "other than retraining", "margin equivalent to floor",
     ]  # fmt: skip
     return [
         "<details><summary>p values behind the verdicts, corrected for the number of "
