@@ -79,6 +79,8 @@ class _Server:
         signal.set_wakeup_fd(ring, warn_on_full_buffer=False)
 
     def run(self) -> NoReturn:
+        import timm  # noqa: F401 - most networks are its, and a child would import it by the clock
+
         from . import child as child_process  # slow: all of torch
 
         gc.collect()

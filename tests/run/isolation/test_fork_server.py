@@ -39,6 +39,25 @@ class Large:
     assert 0.9 * 2**30 < large - small < 1.2 * 2**30
 
 
+def test_what_builds_networks_is_there_before_the_clock_starts(run, tmp_path):
+    source = tmp_path / "looks.py"
+    source.write_text(
+        """
+import sys
+before = set(sys.modules)
+from dataclasses import dataclass
+from typing import ClassVar
+@dataclass(frozen=True, kw_only=True)
+class Looks:
+    requires: ClassVar[frozenset[str]] = frozenset({"forget"})
+    def unlearn(self, problem):
+        new = sys.modules.keys() - before - {__name__}
+        raise RuntimeError(f"timm: {'timm' in before}, new: {sorted(new)}")
+"""
+    )
+    assert run(f"{source}:Looks").record.error == "RuntimeError: timm: True, new: []"
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not ON_LINUX, reason="elsewhere only process groups are swept")
 def test_without_namespaces_processes_are_walled_in_all_the_same(
