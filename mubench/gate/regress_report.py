@@ -21,9 +21,9 @@ RULE = (
     f"the seeds (at least {LEAST_FREEDOM} degrees of freedom). A change above zero is a loss. "
     "Costlier: "
     + " or ".join(f"{measure} above {limit} x the baseline" for measure, limit, _ in COSTS)
-    + "; seconds only with --same-job, on one device and equal threads, of at least "
-    f"{PAIRS_FOR_SECONDS} pairs of runs, and the factor times the {CONFIDENCE:.0%} one-sided bound "
-    "from the spread of their ratios. Units: "
+    + f"; seconds only with --same-job, on one device and equal threads, in {PAIRS_FOR_SECONDS} "
+    f"pairs of runs at least, and by the {CONFIDENCE:.0%} one-sided bound from the spread of their "
+    "ratios more than that. Units: "
     + ", ".join(f"{name} in {unit}" for name in QUALITY if (unit := MEASURES[name].unit))
     + "."
 )
