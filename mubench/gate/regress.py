@@ -209,11 +209,10 @@ class _RunsOfCase:
 
         Without a common seed, one ratio of the means.
         """
-        seconds = [
+        before, after = (
             {c.record.seed: c.values["seconds"] for c in side if c.values}
             for side in (self.baseline, self.new)
-        ]
-        before, after = seconds
+        )
         pairs = [(before[seed], after[seed]) for seed in sorted(before.keys() & after)]
         return [
             max(new, SHORTEST_SECONDS) / max(old, SHORTEST_SECONDS)
@@ -317,7 +316,9 @@ def _costs(key: Key, cases: Sequence[_RunsOfCase], same_job: bool) -> Iterator[F
         old, fresh = np.mean(list(costs.values()), axis=0).tolist()
         note, bound = "", limit
         if measure == "seconds":
-            note, bound = _why_not_timed(cases, same_job), limit * _noise_of_seconds(cases)
+            ratios = [ratio for case in cases for ratio in case.ratios()]
+            note = _why_not_timed(cases, len(ratios), same_job)
+            bound = limit if note else limit * _noise(ratios)
         yield Finding(
             *key,
             measure=measure,
@@ -332,7 +333,7 @@ def _costs(key: Key, cases: Sequence[_RunsOfCase], same_job: bool) -> Iterator[F
         )
 
 
-def _why_not_timed(cases: Sequence[_RunsOfCase], same_job: bool) -> str:
+def _why_not_timed(cases: Sequence[_RunsOfCase], num_pairs: int, same_job: bool) -> str:
     """The reason why seconds cannot be compared; empty if they can."""
     if not same_job:
         return "not in one job"
@@ -340,14 +341,11 @@ def _why_not_timed(cases: Sequence[_RunsOfCase], same_job: bool) -> str:
     machines = {(record.device, record.threads) for record in runs}
     if len(machines) > 1:
         return "other device or threads"
-    pairs = sum(len(case.ratios()) for case in cases)
-    return "" if pairs >= PAIRS_FOR_SECONDS else "cannot tell: too few pairs of runs"
+    return "" if num_pairs >= PAIRS_FOR_SECONDS else "cannot tell: too few pairs of runs"
 
 
-def _noise_of_seconds(cases: Sequence[_RunsOfCase]) -> float:
-    """The factor by which noise alone may raise the mean ratio of seconds; 1 for a single pair."""
-    logs = np.log([ratio for case in cases for ratio in case.ratios()])
-    if len(logs) < 2:
-        return 1.0
+def _noise(ratios: Sequence[float]) -> float:
+    """The factor by which noise alone may raise the mean of at least two ratios."""
+    logs = np.log(ratios)
     stderr = float(logs.std(ddof=1)) / math.sqrt(len(logs))
     return math.exp(t_quantile(CONFIDENCE, len(logs) - 1) * stderr)
